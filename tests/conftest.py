@@ -1,0 +1,33 @@
+"""Fixtures that every test may use, and the switch that turns a skipped gap into a failure."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def absent(what: str) -> None:
+    """Skip because ``what`` is not there; where TWIN_REQUIRE_ALL is set (CI), fail instead."""
+    if os.environ.get("TWIN_REQUIRE_ALL"):
+        pytest.fail(f"{what} is required here (TWIN_REQUIRE_ALL is set)")
+    pytest.skip(f"{what} is not there")
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The traffic that nobody here wrote; it lies beside the checkout, never in it."""
+    path = REPOSITORY.parent / "shared" / "corpora"
+    if not path.is_dir():
+        absent("../shared/corpora")
+    return path
+
+
+@pytest.fixture(scope="session")
+def certificate_text() -> str:
+    """The certificate OCA.0016.0045.CS as text."""
+    path = REPOSITORY.parent / "shared" / "certificate" / "000_fb1941d1e49befab.txt"
+    if not path.is_file():
+        absent("../shared/certificate")
+    return path.read_text(encoding="utf-8")
