@@ -1,0 +1,64 @@
+"""An Event is what the correlator says happened on a link: one frame, or one time-out."""
+
+from enum import StrEnum
+
+import msgspec
+
+from twin.model.frames import Frame, Side
+from twin.model.messages import Call, Defect, Message
+
+
+class EventKind(StrEnum):
+    OPENED = "opened"
+    CALLED = "called"
+    ANSWERED = "answered"  # CALLRESULT to a pending CALL
+    REFUSED = "refused"  # CALLERROR to a pending CALL
+    TIMED_OUT = "timed out"  # a pending CALL expired, or its link ended first
+    ORPHANED = "orphaned"  # an answer that fits no pending CALL
+    MALFORMED = "malformed"  # text, binary or bytes that are not an OCPP-J message
+    CLOSED = "closed"  # a Close frame, or the end of the socket
+    RESET = "reset"  # a gap: what was known is unknown again
+    NOTED = "noted"  # control frames and remarks of the recorder
+
+
+class PendingCall(msgspec.Struct, frozen=True):
+    """A CALL waiting for its answer until ``due_us`` (microseconds, same clock as ``Frame.at_us``)."""
+
+    call: Call
+    frame: Frame
+    due_us: int
+
+    @property
+    def sender(self) -> Side:
+        assert self.frame.sender is not None
+        return self.frame.sender
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened at ``at_us`` on ``link``.
+
+    ``frame`` is ``None`` for a time-out that no frame caused. ``asked`` is the CALL that an answer, a
+    refusal or a time-out belongs to; for a CALLED event it is the new pending CALL itself. ``action`` is
+    the effective action: the CALL's own, also on its answer; "" where there is none. ``took_us`` is the
+    time from CALL to answer, on the monotonic clock where both frames have one. ``why`` is a word on
+    orphans (``late``, ``second``, ``unknown``, or ``edge`` near the start of a capture), on time-outs
+    (``expired``, ``link ended``) and on what is malformed. ``outstanding`` counts the sender's other CALLs
+    still pending when this one was sent. ``earlier_seq`` is the frame of an earlier CALL by this sender on
+    this link with the same messageId, ``earlier_same`` whether its text was the same too.
+    """
+
+    kind: EventKind
+    at_us: int
+    link: str
+    station: str = ""
+    sender: Side | None = None
+    frame: Frame | None = None
+    message: Message | None = None
+    action: str = ""
+    asked: PendingCall | None = None
+    took_us: int | None = None
+    why: str = ""
+    outstanding: int = 0
+    earlier_seq: int | None = None
+    earlier_same: bool = False
+    defects: tuple[Defect, ...] = ()
