@@ -1,0 +1,53 @@
+"""What a station is judged against: a certificate, or the specification alone."""
+
+import msgspec
+
+from twin.certificate import NAMES, Certificate, load
+
+
+class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a limit needs slack; the reasons stand in docs/rules.md. Times in µs, energies in Wh."""
+
+    timer_us: int = 2_000_000  # or 5 %, whichever is larger
+    timer_share: float = 0.05
+    boot_retry_us: int = 1_000_000
+    boot_loop_us: int = 10_000_000
+    clock_us: int = 60_000_000
+    energy_wh: int = 1  # between samples and meterStart or meterStop
+    missed_samples: int = 2
+    millisecond_stamps: int = 20
+    stop_frame_bytes: int = 256 * 1024
+    failed_start_us: int = 10_000_000
+
+    def timer_slack_us(self, interval_us: int) -> int:
+        """max(2 s, 5 % of the interval)."""
+        return max(self.timer_us, int(interval_us * self.timer_share))
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """A name for the report, the certificate if there is one, and the tolerances in use."""
+
+    name: str
+    certificate: Certificate | None = None
+    tolerances: Tolerances = Tolerances()
+
+    @property
+    def core_only(self) -> bool:
+        """Whether the certificate covers the Core profile and nothing else."""
+        return self.certificate is not None and set(self.certificate.profiles) == {"Core"}
+
+
+SPEC = Profile("spec")
+
+
+def certified(name: str) -> Profile:
+    """The profile of a shipped certificate. Raises ``ValueError`` for a name that is not in ``NAMES``."""
+    return Profile(name, load(name))
+
+
+def identified(vendor: str, model: str) -> Profile:
+    """The profile that a BootNotification identifies, else the specification alone."""
+    for name in NAMES:
+        if load(name).matches(vendor, model):
+            return certified(name)
+    return SPEC
