@@ -1,0 +1,1 @@
+"""The machines: the analyzer beside a link, the player and the CSMS at its ends, and what joins them."""

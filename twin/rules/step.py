@@ -1,0 +1,102 @@
+"""What a rule sees (a Step), what it may answer (Found), and how it stands in the table (Rule)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from twin.certificate.profile import Profile
+from twin.model import Event, EventKind, Fault, Severity, Side
+from twin.protocol.state import StationState
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """A configured value and why we believe it (G5): its wire text, and its provenance in words."""
+
+    value: str
+    provenance: str
+    observed: bool
+    seq: int | None = None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One event with the station's state before and after it, and the profile it is judged against.
+
+    ``payload`` is the event's own message's, ``asked`` that of the CALL it answers; {} where there is none
+    or where it is no object.
+    """
+
+    event: Event
+    before: StationState
+    after: StationState
+    profile: Profile
+    payload: dict[str, Any]
+    asked: dict[str, Any]
+
+    def in_force(self, key: str) -> InForce | None:
+        """The value of a configuration key before this event: observed, else certified, else unknown."""
+        known = self.before.config.get(key.casefold())
+        if known is not None:
+            return InForce(known.value, f"{known.source} (frame {known.seq})", True, known.seq)
+        certificate = self.profile.certificate
+        text = certificate.certified_text(key) if certificate else None
+        return InForce(text, "certified", False) if text is not None else None
+
+    def seconds_in_force(self, key: str) -> tuple[int, InForce] | None:
+        """An integer key in force, in seconds; ``None`` when unknown or not a number."""
+        value = self.in_force(key)
+        if value is None or not value.value.strip().isascii() or not value.value.strip().isdecimal():
+            return None
+        return int(value.value), value
+
+    @property
+    def took_s(self) -> float:
+        """CALL to answer in seconds, 0 where this is no answer."""
+        return (self.event.took_us or 0) / 1e6
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a rule. What is ``None`` is taken from the rule's row and from the event.
+
+    Findings are capped to one per (rule, station, connector, transaction, ``key``); the rest is counted.
+    """
+
+    detail: str
+    severity: Severity | None = None
+    fault: Fault | None = None
+    connector_id: int | None = None
+    transaction_id: int | None = None
+    evidence: tuple[int, ...] = ()
+    provenance: str = ""
+    key: str = ""
+
+
+type Judge = Callable[[Step], Iterable[Found] | None]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One row of the rule book. ``on`` names the events and actions it listens to, "" for any action.
+
+    ``by`` narrows them to one sender. ``fault`` is ``None`` where whoever sent the message (or owed the
+    answer) is to blame. The statement and the pitfalls stand in the docstring of ``judge``. ``flawed`` rules
+    hear only messages with defects.
+    """
+
+    id: str
+    judge: Judge
+    severity: Severity
+    fault: Fault | None
+    reference: str
+    on: tuple[tuple[EventKind, str], ...]
+    by: Side | None = None
+    flawed: bool = False
+
+    @property
+    def statement(self) -> str:
+        return (self.judge.__doc__ or "").strip().split("\n", 1)[0]
+
+
+def to_blame(event: Event) -> Fault:
+    """Who sent the message; for a time-out, who owed the answer."""
+    side = event.asked.sender.other if event.kind is EventKind.TIMED_OUT and event.asked else event.sender
+    return Fault.NOBODY if side is None else Fault.STATION if side is Side.STATION else Fault.CSMS
