@@ -1,0 +1,60 @@
+"""Lines and JSON records of a source file, each accounted for in the report, whatever bytes it holds."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twin.io.reading import MAX_TEXT, CaptureError, ImportReport
+
+
+def numbered_lines(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
+    """The non-blank lines of a file without their line ends, numbered from 1 and counted in ``report.lines``.
+
+    Only LF ends a line. One above ``MAX_TEXT`` bytes is passed over piece by piece and reported. A file that
+    cannot be opened or read is a ``CaptureError``.
+    """
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_TEXT + 1):
+                number += 1
+                if len(line) > MAX_TEXT:
+                    rest = line
+                    while rest and not rest.endswith(b"\n"):
+                        rest = file.readline(MAX_TEXT)
+                    report.lines += 1
+                    report.unused_line(number, shown(line), "longer than 16 MiB")
+                elif not line.isspace():
+                    report.lines += 1
+                    yield number, line.rstrip(b"\r\n")
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror or error}") from error
+
+
+def numbered_records(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """The JSON objects of a file with one on each line; every other line is reported as unusable."""
+    for number, line in numbered_lines(path, report):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            report.unused_line(number, shown(line), "not JSON")
+            continue
+        if isinstance(record, dict):
+            yield number, line, record
+        else:
+            report.unused_line(number, shown(line), "not a JSON object")
+
+
+def shown(line: bytes) -> str:
+    """The beginning of a line for the report."""
+    return line[:200].decode(errors="replace")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text could have been on the wire: a lone surrogate, which JSON can spell, could not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""What time a log line says it is: the printed forms, the gaps in them, and the zone that is not printed."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from twin.io.reading import CaptureError
+
+_CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
+_DATED = re.compile(r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)[T ]" + _CLOCK + r"(?P<z>Z|[+-]\d\d:?\d\d)?")
+_YEARLESS = re.compile(r"(?P<mon>[^\W\d_]{3,4})\.? {1,2}(?P<d>\d{1,2}) " + _CLOCK)
+_CLOCK_ONLY = re.compile(r"(?<![\d:.-])" + _CLOCK + r"(?![\d:])")
+# English and German abbreviations, by their first three letters.
+_MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9} | {
+    "oct": 10, "nov": 11, "dec": 12, "mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12,
+}  # fmt: skip
+_PAYLOAD_YEAR = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"(\d{4})-')
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+_HALF_DAY_US = 43_200_000_000
+_QUARTER_US = 900_000_000
+_TOLERANCE_US = 120_000_000  # payload times lie around the log's: a clock may be two minutes wrong
+_MOST_QUARTERS = 14 * 4  # UTC-12 to UTC+14
+
+
+class LogTime(msgspec.Struct, frozen=True):
+    """A printed time: the words, its microseconds as if it were UTC, and whether it says its zone."""
+
+    text: str
+    local_us: int
+    zoned: bool
+
+
+class TimeReader(msgspec.Struct):
+    """Remembers the date of earlier lines for those that print only a part of it."""
+
+    day: tuple[int, int, int] | None = None
+    last_us: int = 0
+
+    def read(self, head: str, message: str = "") -> LogTime | None:
+        """The first time printed in ``head``; ``message`` may know the year when the log does not."""
+        if match := _DATED.search(head):
+            self.day = int(match["y"]), int(match["mo"]), int(match["d"])
+            found = _log_time(match, self.day, match["z"] or "")
+        elif (match := _YEARLESS.search(head)) and (month := _MONTHS.get(match["mon"][:3].lower())):
+            said = _PAYLOAD_YEAR.search(message[:4000])
+            year = self.day[0] if self.day else int(said[1]) if said else 1970
+            self.day = year, month, int(match["d"])
+            found = _log_time(match, self.day, "")
+        elif self.day and (match := _CLOCK_ONLY.search(head)):
+            found = _log_time(match, self.day, "")
+            if (
+                found and self.last_us - found.local_us > _HALF_DAY_US
+            ):  # past midnight, and no new date printed
+                morrow = date(*self.day) + timedelta(days=1)
+                self.day = morrow.year, morrow.month, morrow.day
+                found = _log_time(match, self.day, "")
+        else:
+            return None
+        if found:
+            self.last_us = found.local_us
+        return found
+
+
+def _log_time(match: re.Match[str], day: tuple[int, int, int], zone: str) -> LogTime | None:
+    try:
+        moment = datetime(*day, int(match["h"]), int(match["mi"]), int(match["s"]), tzinfo=_zone(zone))
+    except ValueError:
+        return None
+    local_us = (moment - _EPOCH) // _US + int((match["f"] or "0").ljust(6, "0")[:6])
+    return LogTime(match.group(), local_us, bool(zone))
+
+
+def _zone(text: str) -> timezone:
+    if text in ("", "Z"):
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    offset = timedelta(hours=hours, minutes=minutes)
+    return timezone(-offset if text[0] == "-" else offset)
+
+
+class Zone(msgspec.Struct, frozen=True):
+    """How the log's own times become UTC, and the sentence that says why."""
+
+    note: str
+    offset_us: int = 0
+    rules: ZoneInfo | None = None
+
+    def utc_us(self, time: LogTime) -> int:
+        if time.zoned:
+            return time.local_us
+        if self.rules is None:
+            return time.local_us - self.offset_us
+        try:
+            local = (_EPOCH + time.local_us * _US).replace(tzinfo=self.rules)
+            return (local - _EPOCH) // _US
+        except (OverflowError, ValueError):
+            return time.local_us
+
+
+def asked_zone(name: str) -> Zone:
+    """The zone that the user named (IANA)."""
+    try:
+        return Zone(f"time zone {name}, as asked", rules=ZoneInfo(name))
+    except (KeyError, ValueError, OSError) as error:
+        raise CaptureError(f"{name!r} is no time zone; give an IANA name such as Europe/Berlin") from error
+
+
+def modal_zone(pairs: Iterable[tuple[int, int]]) -> Zone:
+    """The most frequent whole-quarter difference between log times and the UTC times of payloads."""
+    votes: Counter[int] = Counter()
+    total = 0
+    for local_us, payload_us in pairs:
+        total += 1
+        difference_us = local_us - payload_us
+        quarters = round(difference_us / _QUARTER_US)
+        if abs(quarters) <= _MOST_QUARTERS and abs(difference_us - quarters * _QUARTER_US) <= _TOLERANCE_US:
+            votes[quarters] += 1
+    if not votes:
+        return Zone("time zone UTC: the log names none and no payload time tells another")
+    # of equally frequent ones the smallest shift is taken
+    quarters, count = max(votes.items(), key=lambda vote: (vote[1], -abs(vote[0])))
+    hours, minutes = divmod(abs(quarters) * 15, 60)
+    sign = "-" if quarters < 0 else "+"
+    return Zone(
+        f"time zone UTC{sign}{hours:02d}:{minutes:02d}: modal offset, {count * 100 // total} % of "
+        f"{total} payload times",
+        offset_us=quarters * _QUARTER_US,
+    )

@@ -1,0 +1,100 @@
+"""What a format is to the rest of the program: how well it fits, how it is read, what was of no use."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from twin.model import Frame, Side
+
+MAX_TEXT = 16 * 1024 * 1024  # of one line, and of one frame: more is counted, not read
+
+
+class CaptureError(ValueError):
+    """The capture cannot be read at all; the text says what to do. The command line turns it into exit 3."""
+
+
+class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the user can know about a log: its time zone (IANA name) and the side that wrote it."""
+
+    log_timezone: str | None = None
+    logged_by: Side | None = None
+
+
+class UnusedLine(msgspec.Struct, frozen=True):
+    """A line (or JSON record) of the source that gave no frame: 1-based number, first 200 characters, why."""
+
+    number: int
+    text: str
+    why: str
+
+
+class ImportReport(msgspec.Struct, kw_only=True):
+    """What became of every line of the source. Complete once the frames have been read to the end.
+
+    ``lines`` counts non-blank lines and is ``used + duplicates + unusable`` (:meth:`settle` asserts it): a
+    line is used when it, or a part of it, became a frame or went on one; ``duplicates`` are lines that hold
+    nothing but copies of a frame by a second logger; ``unusable`` is every line that gave nothing, counted in
+    ``unusable_by_reason`` and, for the first ``KEPT``, kept word for word. ``marked`` counts frames kept with
+    a mark (``truncated``, ``abbreviated``, ``reconstructed``, ``blocked``, ``not JSON``), ``shapes`` frames by
+    the kind of line they came from. ``notes`` are sentences for the reader (time zone chosen, and why).
+    """
+
+    KEPT = 1000
+
+    lines: int = 0
+    used: int = 0
+    unusable: int = 0
+    unusable_by_reason: Counter[str] = msgspec.field(default_factory=Counter)
+    unused: list[UnusedLine] = msgspec.field(default_factory=list)
+    marked: Counter[str] = msgspec.field(default_factory=Counter)
+    duplicates: int = 0
+    shapes: Counter[str] = msgspec.field(default_factory=Counter)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+    def unused_line(self, number: int, text: str, why: str) -> None:
+        """Count one line that gave no frame."""
+        self.unusable += 1
+        self.unusable_by_reason[why] += 1
+        if len(self.unused) < self.KEPT:
+            self.unused.append(UnusedLine(number, text[:200], why))
+
+    def settle(self) -> None:
+        """Every line is accounted for exactly once; anything else is a fault of ours."""
+        assert self.lines == self.used + self.duplicates + self.unusable, self
+
+
+class Reading(msgspec.Struct, kw_only=True):
+    """One opened source: its frames in file order, and the report that fills while they are read.
+
+    ``manifest`` is the capture's own, {} for formats without one.
+    """
+
+    format: str
+    frames: Iterator[Frame]
+    report: ImportReport
+    manifest: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class WriteReport(msgspec.Struct, kw_only=True):
+    """What a writer wrote, and what its format cannot carry, counted by kind or reason."""
+
+    written: int = 0
+    left_out: Counter[str] = msgspec.field(default_factory=Counter)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table of readers.
+
+    ``sniff(path, head)`` gives 0.0 (not mine) to 1.0 (certainly mine) from the first 64 KiB; for a directory
+    ``head`` is empty. ``read`` never raises for what stands in the file, only ``CaptureError`` when nothing
+    of it can be read.
+    """
+
+    name: str
+    title: str
+    sniff: Callable[[Path, bytes], float]
+    read: Callable[[Path, ReadOptions], Reading]
