@@ -1,0 +1,191 @@
+"""Reading our own capture back: whole lines, whatever became of the rest (docs/capture-format.md)."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
+from twin.io.segments import DIRECTIONS, MANIFEST, VERSION, chain_start, write_capture
+from twin.model import Frame, Kind
+from twin.protocol.timestamps import parse_stamp
+
+__all__ = ["FORMAT", "broken_link", "frames_of_lines", "segments_of", "write_capture"]
+
+_LONGEST_LINE = 64 << 20
+_SENDERS = {text: side for side, text in DIRECTIONS.items()}
+# Names with a meaning of their own; every other name on a line is a fact.
+_RESERVED = frozenset(
+    {"kind", "seq", "conn", "timestamp", "t_mono_ns", "direction", "station", "raw", "base64", "prev"}
+)
+_META_RESERVED = frozenset(
+    {"seq", "conn", "t_mono_ns", "prev", "conn_seq", "peer_seen", "answers", "sender_unknown"}
+)
+
+
+def segments_of(path: Path) -> list[Path]:
+    """The segment files of a capture directory in order; a single file stands for itself."""
+    if not path.is_dir():
+        return [path]
+    return sorted(path.glob("segment-*.jsonl"))
+
+
+class _Line(msgspec.Struct):
+    """What is read of a line; the payload of a record is derived from ``raw`` and left alone."""
+
+    timestamp: str
+    kind: str = ""
+    chargePointId: str = ""  # noqa: N815  # names of the format
+    direction: str | None = None
+    messageType: str = ""  # noqa: N815
+    raw: str | None = None
+    meta: dict[str, Any] = {}
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def frames_of_lines(lines: Iterable[bytes], report: ImportReport) -> Iterator[Frame]:
+    """Every frame of our own lines. A torn or damaged line becomes an UNDECODABLE frame and is reported."""
+    last: Frame | None = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        report.lines += 1
+        frame = _frame_of(line)
+        if isinstance(frame, str):
+            report.unused_line(number, line[:200].decode(errors="replace"), frame)
+            last = _damaged(line, number, frame, last)
+        else:
+            report.used += 1
+            last = frame
+        yield last
+
+
+def _damaged(line: bytes, number: int, why: str, last: Frame | None) -> Frame:
+    return Frame(
+        seq=last.seq + 1 if last else 1,
+        at_us=last.at_us if last else 0,
+        link=last.link if last else "",
+        station=last.station if last else "",
+        kind=Kind.UNDECODABLE,
+        data=line[:4096],
+        facts={"why": why, "line": number},
+    )
+
+
+def _frame_of(line: bytes) -> Frame | str:
+    """The frame of one line, or why there is none."""
+    try:
+        known = _decode_line(line)
+        return _kind_frame(known, _decode(line)) if known.kind else _record_frame(known)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return "damaged line" if line.endswith(b"\n") else "torn line"
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return "line without the fields of a capture"
+
+
+def _record_frame(line: _Line) -> Frame:
+    meta = line.meta
+    if line.raw is None or line.direction is None:
+        raise ValueError("no record")
+    return Frame(
+        seq=int(meta["seq"]),
+        at_us=_stamp_us(line.timestamp),
+        mono_ns=meta.get("t_mono_ns"),
+        link=str(meta["conn"]),
+        station=line.chargePointId,
+        kind=Kind.TEXT,
+        sender=_SENDERS[line.direction],
+        text=line.raw,
+        facts={key: value for key, value in meta.items() if key not in _META_RESERVED},
+    )
+
+
+def _kind_frame(line: _Line, values: dict[str, Any]) -> Frame:
+    data = values.get("base64")
+    return Frame(
+        seq=int(values["seq"]),
+        at_us=_stamp_us(line.timestamp),
+        mono_ns=values.get("t_mono_ns"),
+        link=str(values["conn"]),
+        station=values.get("station", ""),
+        kind=Kind(line.kind),
+        sender=_SENDERS[line.direction] if line.direction is not None else None,
+        text=line.raw,
+        data=base64.b64decode(data, validate=True) if isinstance(data, str) else None,
+        facts={key: value for key, value in values.items() if key not in _RESERVED},
+    )
+
+
+def _stamp_us(text: str) -> int:
+    stamp = parse_stamp(text)
+    if stamp is None:
+        raise ValueError(f"no time: {text!r}")
+    return stamp.at_us
+
+
+def _lines(paths: list[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with path.open("rb") as file:
+            while line := file.readline(_LONGEST_LINE):
+                yield line
+
+
+def _read(path: Path, options: ReadOptions) -> Reading:
+    segments = segments_of(path)
+    if not segments:
+        raise CaptureError(f"{path} holds no segment-*.jsonl: no capture directory")
+    report = ImportReport()
+    manifest: dict[str, Any] = {}
+    if path.is_dir():
+        try:
+            manifest = json.loads((path / MANIFEST).read_bytes())
+        except FileNotFoundError:
+            report.notes.append("manifest.json is missing; the segments were listed")
+        except ValueError:
+            report.notes.append("manifest.json is damaged; the segments were listed")
+        if manifest.get("version", VERSION) > VERSION:
+            raise CaptureError(f"{path} has format version {manifest['version']}, this twin reads {VERSION}")
+    return Reading(
+        format="capture", frames=frames_of_lines(_lines(segments), report), report=report, manifest=manifest
+    )
+
+
+def _sniff(path: Path, head: bytes) -> float:
+    if path.is_dir():
+        return 1.0 if (path / MANIFEST).exists() or segments_of(path) else 0.0
+    return 0.95 if b'"prev":"' in head and (b'"conn":' in head) and head.startswith(b"{") else 0.0
+
+
+FORMAT = Format(name="capture", title="our own capture directory", sniff=_sniff, read=_read)
+
+
+def broken_link(path: Path) -> int | None:
+    """The first line (1-based, over all segments) whose ``prev`` is not the hash of the line before it."""
+    manifest = path / MANIFEST
+    prev = chain_start(json.loads(manifest.read_bytes())) if manifest.exists() else None
+    for number, line in enumerate(_lines(segments_of(path)), start=1):
+        try:
+            values = _decode_chain(line)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return number
+        said = values.prev or values.meta.get("prev")
+        if not line.endswith(b"\n") or said is None or (prev is not None and said != prev):
+            return number
+        prev = hashlib.sha256(line[:-1]).hexdigest()
+    return None
+
+
+class _Chained(msgspec.Struct):
+    prev: str = ""
+    meta: dict[str, Any] = {}
+
+
+_decode_chain = msgspec.json.Decoder(_Chained).decode
