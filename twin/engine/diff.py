@@ -1,0 +1,205 @@
+"""Two captures compared stream by stream: what must differ does not count, everything else does.
+
+Order is compared inside a stream, never across streams: two runs of one station that differ only in jitter
+would otherwise look like hundreds of divergences.
+"""
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from typing import Any
+
+import msgspec
+
+from twin.engine.binding import TRANSACTION_ID_IN, transaction_id_of
+from twin.engine.recording import Exchange, recording_of
+from twin.model import CallError, Event, EventKind, Frame, Side
+from twin.protocol.fold import TIME_FIELDS, payload_of
+from twin.protocol.timestamps import parse_stamp
+
+
+class Divergence(msgspec.Struct, frozen=True, kw_only=True):
+    """``missing`` (recorded only), ``extra`` (replayed only) or ``changed`` at paths of an exchange."""
+
+    kind: str
+    stream: str
+    action: str
+    recorded_seq: int | None = None
+    replayed_seq: int | None = None
+    changes: tuple[tuple[str, str, str], ...] = ()  # (path, recorded, replayed)
+
+
+class Diff(msgspec.Struct, frozen=True):
+    """``matched`` counts equal exchanges; divergences stand in order of their place in the recording."""
+
+    matched: int
+    divergences: tuple[Divergence, ...]
+
+    @property
+    def equal(self) -> bool:
+        return not self.divergences
+
+
+class _Item(msgspec.Struct, frozen=True):
+    key: str
+    exchange: Exchange
+    fields: dict[str, Any]
+
+
+def diff(recorded: Iterable[Frame], replayed: Iterable[Frame]) -> Diff:
+    """Compare the OCPP exchanges of two captures; connection ends and stray texts are compared by count."""
+    left, right = _streams(recorded), _streams(replayed)
+    matched = 0
+    found: list[Divergence] = []
+    for stream in {**left, **right}:
+        same, divergences = _compare(stream, left.get(stream, []), right.get(stream, []))
+        matched += same
+        found += divergences
+    found.sort(key=lambda d: (d.recorded_seq is None, d.recorded_seq or d.replayed_seq or 0))
+    return Diff(matched, tuple(found))
+
+
+def _streams(frames: Iterable[Frame]) -> dict[str, list[_Item]]:
+    recording = recording_of(frames)
+    ordinals: dict[int, str] = {}
+    number = 0
+    streams: dict[str, list[_Item]] = {}
+    for exchange in recording.exchanges:
+        if exchange.call.action == "StartTransaction" and exchange.answer is not None:
+            transaction_id = transaction_id_of(payload_of(exchange.answer))
+            if transaction_id is not None:
+                number += 1
+                ordinals[transaction_id] = f"transaction {number}"
+    for exchange in recording.exchanges:
+        fields = _fields(exchange, ordinals)
+        item = _Item(repr(sorted(fields.items(), key=lambda pair: pair[0])), exchange, fields)
+        streams.setdefault(_stream(exchange, ordinals), []).append(item)
+    return streams
+
+
+def _stream(exchange: Exchange, ordinals: dict[int, str]) -> str:
+    call = exchange.call
+    payload = payload_of(call)
+    if call.sender is Side.CSMS:
+        return f"CSMS {call.action}"
+    match call.action:
+        case "BootNotification" | "Heartbeat":
+            return "boot and heartbeat" if call.action == "BootNotification" else "heartbeat"
+        case "StatusNotification":
+            return f"status of connector {payload.get('connectorId')}"
+        case "StartTransaction" if exchange.answer is not None:
+            transaction_id = transaction_id_of(payload_of(exchange.answer))
+            return ordinals.get(transaction_id or 0, "transactions without id")
+        case "MeterValues" | "StopTransaction":
+            transaction_id = transaction_id_of(payload)
+            place = f"meter of connector {payload.get('connectorId')}"
+            return ordinals.get(transaction_id, place) if transaction_id is not None else place
+    return call.action
+
+
+def _fields(exchange: Exchange, ordinals: dict[int, str]) -> dict[str, Any]:
+    """Everything that is compared of an exchange, by path; ids by ordinal, times by their being times."""
+    call, answer = exchange.call, exchange.answer
+    fields = dict(_flat("request", _bound(call.action, _payload(call), ordinals)))
+    fields["request"] = call.action
+    if answer is None:
+        fields["answer"] = "none"
+    elif answer.kind is EventKind.REFUSED and isinstance(answer.message, CallError):
+        fields["answer"] = f"CALLERROR {answer.message.code}"
+        fields |= _flat("answer/details", answer.message.details)
+    else:
+        fields["answer"] = "CALLRESULT"
+        fields |= _flat("answer", _bound(call.action, _payload(answer), ordinals))
+    return fields
+
+
+def _bound(action: str, payload: Any, ordinals: dict[int, str]) -> Any:
+    transaction_id = transaction_id_of(payload)
+    if transaction_id is None or action not in TRANSACTION_ID_IN | {"StartTransaction"}:
+        return payload
+    return {**payload, "transactionId": ordinals.get(transaction_id, transaction_id)}
+
+
+def _flat(path: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {
+            inner: leaf
+            for key, item in value.items()
+            for inner, leaf in (
+                [(f"{path}/{key}", "a time" if key == "currentTime" else _time(item))]
+                if key in TIME_FIELDS and isinstance(item, str)
+                else _flat(f"{path}/{key}", item).items()
+            )
+        }
+    if isinstance(value, list):
+        flat = {f"{path}/#": len(value)}
+        for index, item in enumerate(value):
+            flat |= _flat(f"{path}/{index}", item)
+        return flat
+    # 1.0 equals 1, and a string never equals a number
+    return {path: value if isinstance(value, str | bool) or value is None else str(float(value)) + "n"}
+
+
+def _time(text: str) -> str:
+    """A time equals any time of the same zone style."""
+    stamp = parse_stamp(text)
+    return f"a time with zone {stamp.zone or 'missing'}" if stamp else text
+
+
+def _compare(stream: str, left: list[_Item], right: list[_Item]) -> tuple[int, list[Divergence]]:
+    matcher = SequenceMatcher(None, [item.key for item in left], [item.key for item in right], autojunk=False)
+    matched = 0
+    found: list[Divergence] = []
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag == "equal":
+            matched += i2 - i1
+            continue
+        gone, new = left[i1:i2], right[j1:j2]
+        for old in gone:
+            partner = next((item for item in new if _action(item) == _action(old)), None)
+            if partner is None:
+                found.append(_one_sided("missing", stream, old))
+            else:
+                new.remove(partner)
+                found.append(_changed(stream, old, partner))
+        found += [_one_sided("extra", stream, item) for item in new]
+    return matched, found
+
+
+def _changed(stream: str, old: _Item, new: _Item) -> Divergence:
+    paths = [path for path in {**old.fields, **new.fields} if old.fields.get(path) != new.fields.get(path)]
+    return Divergence(
+        kind="changed",
+        stream=stream,
+        action=_action(old),
+        recorded_seq=_seq(old),
+        replayed_seq=_seq(new),
+        changes=tuple((path, _short(old.fields, path), _short(new.fields, path)) for path in paths),
+    )
+
+
+def _one_sided(kind: str, stream: str, item: _Item) -> Divergence:
+    seq = _seq(item)
+    return Divergence(
+        kind=kind,
+        stream=stream,
+        action=_action(item),
+        recorded_seq=seq if kind == "missing" else None,
+        replayed_seq=seq if kind == "extra" else None,
+    )
+
+
+def _action(item: _Item) -> str:
+    return item.exchange.call.action
+
+
+def _seq(item: _Item) -> int | None:
+    return item.exchange.call.frame.seq if item.exchange.call.frame else None
+
+
+def _short(fields: dict[str, Any], path: str) -> str:
+    text = str(fields[path]).removesuffix("n") if path in fields else "absent"
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _payload(event: Event) -> Any:
+    return getattr(event.message, "payload", None)

@@ -1,0 +1,61 @@
+"""A capture as exchanges: every CALL with its answer, in order, one link after the other."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from twin.model import Event, EventKind, Frame, Kind, Side
+from twin.protocol import codec
+from twin.protocol.session import UNPARSED, Rpc
+
+
+class Exchange(msgspec.Struct):
+    """A CALL and its answer, ``None`` where none was seen. ``order`` counts the CALLs of the capture."""
+
+    call: Event
+    answer: Event | None = None
+    order: int = 0
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """``exchanges`` by CALL, ``events`` in frame order, ``stray`` texts that are no CALL and no answer."""
+
+    exchanges: list[Exchange]
+    events: list[Event]
+    stray: list[Frame]
+
+
+def recording_of(frames: Iterable[Frame]) -> Recording:
+    """Pair a capture by the one correlator there is. A late answer is an answer here: it was given."""
+    rpcs: dict[str, Rpc] = {}
+    exchanges: list[Exchange] = []
+    by_seq: dict[int, Exchange] = {}
+    events: list[Event] = []
+    stray: list[Frame] = []
+    for frame in frames:
+        rpc = rpcs.get(frame.link)
+        if rpc is None:
+            # a CALL stays open until its link ends: what was answered late was answered
+            rpc = rpcs[frame.link] = Rpc(frame.link, expiry_us=dict.fromkeys(Side, 1 << 60))
+        parsed = codec.parse(frame.text) if frame.text is not None else UNPARSED
+        for event in rpc.receive(frame, parsed):
+            events.append(event)
+            if event.kind is EventKind.CALLED and event.frame:
+                exchange = Exchange(event, None, len(exchanges))
+                exchanges.append(exchange)
+                by_seq[event.frame.seq] = exchange
+            elif event.kind in (EventKind.ANSWERED, EventKind.REFUSED) and event.asked:
+                by_seq[event.asked.frame.seq].answer = event
+            elif frame.kind is Kind.TEXT and event.kind in (EventKind.MALFORMED, EventKind.ORPHANED):
+                stray.append(frame)
+    return Recording(exchanges, events, stray)
+
+
+def station_links(frames: Iterable[Frame], station: str | None = None) -> list[Frame]:
+    """The frames of one station: the one named, else the first that says anything; all of its links."""
+    held = list(frames)
+    station_of = {frame.link: frame.station for frame in held if frame.station}
+    named = [station_of.get(frame.link, "") for frame in held]
+    if station is None:
+        station = next((n for n, frame in zip(named, held, strict=True) if frame.kind is Kind.TEXT), "")
+    return [frame for n, frame in zip(named, held, strict=True) if n == station]

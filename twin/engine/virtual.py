@@ -1,0 +1,123 @@
+"""Two machines on a virtual clock: no socket, no sleeping, the same frames every time."""
+
+import heapq
+from collections.abc import Mapping
+
+import msgspec
+
+from twin.engine.machine import Close, Connect, Machine, Send
+from twin.model import Frame, Kind, Side
+
+HOP_US = 1_000  # one way between the two
+_MOST_EVENTS = 10_000_000
+
+
+class _Happening(msgspec.Struct, frozen=True, order=True):
+    at_us: int
+    order: int
+    side: Side = msgspec.field(default=Side.STATION)
+    what: str = "text"
+    text: str = ""
+
+
+def converse(station: Machine, csms: Machine, *, station_id: str, start_us: int) -> list[Frame]:
+    """Let the two talk until both are silent for good; the frames, as a proxy between them would see them."""
+    return _Conversation({Side.STATION: station, Side.CSMS: csms}, station_id, start_us).run()
+
+
+class _Conversation:
+    def __init__(self, machines: dict[Side, Machine], station_id: str, start_us: int) -> None:
+        self.machines = machines
+        self.station_id = station_id
+        self.now_us = start_us
+        self.frames: list[Frame] = []
+        self.queue: list[_Happening] = []
+        self.order = 0
+        self.link = 0
+        self.up = False
+
+    def run(self) -> list[Frame]:
+        self._connect()
+        for _ in range(_MOST_EVENTS):
+            happening = heapq.heappop(self.queue) if self.queue else None
+            timers = [
+                (due_us, side) for side in Side if (due_us := self.machines[side].next_timer()) is not None
+            ]
+            due = min(timers, default=None)
+            if due is not None and (happening is None or due[0] < happening.at_us):
+                if happening is not None:
+                    heapq.heappush(self.queue, happening)
+                self.now_us = max(self.now_us, due[0])
+                self.machines[due[1]].handle_timer(self.now_us)
+                self._collect()
+            elif happening is not None:
+                self.now_us = max(self.now_us, happening.at_us)
+                self._happen(happening)
+            else:
+                return self.frames
+        raise RuntimeError("two machines that never fall silent")
+
+    def _happen(self, happening: _Happening) -> None:
+        if happening.what == "text":
+            if self.up:
+                self.machines[happening.side].receive(happening.text, self.now_us)
+        elif happening.what == "down":
+            for side in Side:
+                self.machines[side].disconnected(self.now_us)
+        else:
+            self._connect()
+        self._collect()
+
+    def _connect(self) -> None:
+        self.link += 1
+        self.up = True
+        facts = {"path": f"/{self.station_id}", "subprotocols_offered": ["ocpp1.6"], "subprotocol": "ocpp1.6"}
+        self._frame(Kind.OPEN, None, facts=facts)
+        for side in (Side.CSMS, Side.STATION):
+            self.machines[side].connected(self.now_us)
+        self._collect()
+
+    def _collect(self) -> None:
+        for side in Side:
+            for command in self.machines[side].take():
+                if isinstance(command, Send):
+                    if self.up:
+                        self._frame(Kind.TEXT, side, text=command.text)
+                        self._later(side.other, "text", command.text)
+                elif isinstance(command, Close) and self.up:
+                    self._close(side, command)
+                elif isinstance(command, Connect):
+                    self._later(side, "connect")
+
+    def _close(self, side: Side, command: Close) -> None:
+        self.up = False
+        if not command.abrupt:
+            self._frame(Kind.CLOSE, side, facts={"code": command.code, "reason": command.reason})
+        self._frame(Kind.END, None, facts={"abrupt": command.abrupt, "by": side.value})
+        self._later(side, "down")
+
+    def _later(self, side: Side, what: str, text: str = "") -> None:
+        self.order += 1
+        heapq.heappush(self.queue, _Happening(self.now_us + HOP_US, self.order, side, what, text))
+
+    def _frame(
+        self,
+        kind: Kind,
+        sender: Side | None,
+        *,
+        text: str | None = None,
+        facts: Mapping[str, object] = {},
+    ) -> None:
+        self.frames.append(
+            Frame(
+                seq=len(self.frames) + 1,
+                at_us=self.now_us,
+                mono_ns=self.now_us * 1000,
+                link=f"v{self.link}",
+                station=self.station_id,
+                kind=kind,
+                sender=sender,
+                text=text,
+                facts=facts,
+            )
+        )

@@ -1,0 +1,160 @@
+"""Pictures for reports as inline SVG: no library, no script, colours that the colour-blind can tell apart."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from math import floor, log10
+
+import msgspec
+
+# Okabe and Ito's palette, 2008
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#666666")
+STATUS_COLOURS = {
+    "Available": "#e5e5e5",
+    "Preparing": "#f0e442",
+    "Charging": "#009e73",
+    "SuspendedEV": "#56b4e9",
+    "SuspendedEVSE": "#0072b2",
+    "Finishing": "#e69f00",
+    "Reserved": "#cc79a7",
+    "Unavailable": "#999999",
+    "Faulted": "#d55e00",
+}
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 190, 24, 12, 34
+
+
+class Band(msgspec.Struct, frozen=True):
+    """A stretch of one row from ``start`` to ``end`` (same unit as the axis), and what it says on hover."""
+
+    row: str
+    start: float
+    end: float
+    colour: str
+    label: str
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A polyline of (x, y) points."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    colour: str
+
+
+def bands(title: str, rows: Sequence[str], held: Iterable[Band], *, span: float, unit: str) -> str:
+    """One row each, time to the right; ``span`` is the length of the axis in ``unit``."""
+    height = _TOP + 18 * len(rows) + _BOTTOM
+    place = {row: _TOP + 18 * index for index, row in enumerate(rows)}
+    parts = [_text(_LEFT - 8, place[row] + 12, row, "end") for row in rows]
+    for band in held:
+        if band.row in place:
+            left, right = _x(band.start, span), _x(band.end, span)
+            y, width = place[band.row] + 1, max(right - left, 1)
+            parts.append(
+                f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="15" '
+                f'fill="{band.colour}"><title>{escape(band.label)}</title></rect>'
+            )
+    return _svg(title, height, [*parts, *_time_axis(height, span, unit)])
+
+
+def dots(
+    title: str,
+    rows: Sequence[str],
+    points: Iterable[tuple[str, float]],
+    *,
+    limits: Sequence[tuple[float, str]],
+    unit: str,
+) -> str:
+    """One row each, a dot per value on a logarithmic axis of whole decades; ``limits`` are labelled lines."""
+    held = list(points)
+    values = [value for _, value in held if value > 0] + [limit for limit, _ in limits]
+    low, high = _decades(min(values, default=0.1)), _decades(max(values, default=1.0)) + 1
+
+    def x_of(value: float) -> float:
+        return _x(log10(max(value, 10.0**low)) - low, high - low)
+
+    height = _TOP + 22 * len(rows) + _BOTTOM + 14
+    base = height - _BOTTOM + 4
+    place = {row: _TOP + 14 + 22 * index + 11 for index, row in enumerate(rows)}
+    parts = [_text(_LEFT - 8, place[row] + 4, row, "end") for row in rows]
+    for decade in range(low, high + 1):
+        x = x_of(10.0**decade)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 8}" y2="{base}" stroke="#ddd"/>')
+        parts.append(_text(x, base + 16, f"{10.0**decade:g} {unit}", "middle"))
+    parts += [
+        f'<circle cx="{x_of(value):.1f}" cy="{place[row]}" r="3" fill="{COLOURS[0]}" fill-opacity="0.45">'
+        f"<title>{escape(row)} {value:.4f} {escape(unit)}</title></circle>"
+        for row, value in held
+        if row in place
+    ]
+    for limit, label in limits:
+        x = x_of(limit)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 6}" y2="{base}" stroke="#d55e00"/>')
+        parts.append(_text(x - 4, _TOP + 4, label, "end"))
+    return _svg(title, height, parts)
+
+
+def lines(title: str, held: Sequence[Line], *, span: float, unit_x: str, unit_y: str) -> str:
+    """Polylines over a common axis, from 0 upward."""
+    height = 300
+    top = max((y for line in held for _, y in line.points), default=0.0) or 1.0
+    base = height - _BOTTOM
+
+    def y_of(value: float) -> float:
+        return base - (base - _TOP) * value / (top * 1.05)
+
+    parts = []
+    for tick in _ticks(top):
+        y = y_of(tick)
+        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(_text(_LEFT - 8, y + 4, f"{tick:g} {unit_y}", "end"))
+    for line in held:
+        path = " ".join(f"{_x(x, span):.1f},{y_of(y):.1f}" for x, y in line.points)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="1.6">'
+            f"<title>{escape(line.label)}</title></polyline>"
+        )
+    return _svg(title, height, [*parts, *_time_axis(height, span, unit_x)])
+
+
+def _svg(title: str, height: float, parts: Iterable[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>{"".join(parts)}</svg>'
+    )
+
+
+def _time_axis(height: float, span: float, unit: str) -> list[str]:
+    y = height - _BOTTOM + 4
+    parts = [f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" stroke="#888"/>']
+    for tick in _ticks(span):
+        x = _x(tick, span)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}" stroke="#888"/>')
+        parts.append(_text(x, y + 18, f"{tick:g} {unit}", "middle"))
+    return parts
+
+
+def _ticks(span: float) -> list[float]:
+    """About six round steps from 0 to ``span``."""
+    step = 1.0
+    while span / step > 8:
+        step *= 10
+    while span / step < 1.5:
+        step /= 10
+    for factor in (0.2, 0.5, 1):
+        if span / (step * factor) <= 8:
+            step *= factor
+            break
+    count = int(span / step + 1e-9)
+    return [round(step * index, 9) for index in range(count + 1)]
+
+
+def _x(value: float, span: float) -> float:
+    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(max(value / span, 0.0), 1.0)
+
+
+def _decades(value: float) -> int:
+    return floor(log10(value)) if value > 0 else -3
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
