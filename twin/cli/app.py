@@ -1,0 +1,270 @@
+"""The verbs as typer sees them: options, help with examples; heavy imports only inside."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twin import __version__
+
+app = typer.Typer(
+    name="twin",
+    help="Record, check, replay and model the OCPP 1.6-J traffic of a charging station.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class FailOn(StrEnum):
+    """The mildest severity that makes the exit code 1."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    DRIFT = "drift"
+    NOTE = "note"
+
+
+class As(StrEnum):
+    """The side that is played."""
+
+    STATION = "station"
+    CSMS = "csms"
+
+
+Capture = Annotated[Path, typer.Argument(help="A capture of any format.", metavar="CAPTURE")]
+Format = Annotated[str | None, typer.Option("--format", help="Insist on a format instead of sniffing.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Timezone = Annotated[
+    str | None, typer.Option("--log-timezone", help="Time zone of a text log, such as Europe/Berlin.")
+]
+LoggedBy = Annotated[As | None, typer.Option("--logged-by", help="The side that wrote a text log.")]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="octoflex-otm-k, spec, or a certificate's TOML file. Default: what BootNotification identifies."
+    ),
+]
+Fail = Annotated[FailOn, typer.Option("--fail-on", help="Exit 1 from this severity upward.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"twin {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Exit codes: 0 clean, 1 findings or divergence, 2 usage, 3 unreadable, 4 refused, 70 internal error."""
+
+
+@app.command()
+def record(
+    upstream: Annotated[str, typer.Option(help="The CSMS: ws://HOST:PORT or wss://HOST:PORT.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New capture directory.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT for the station; port 0 takes a free one.")] = (
+        "127.0.0.1:9000"
+    ),
+    key_file: Annotated[
+        Path | None, typer.Option(help="Pseudonym key; made on first use, to be kept secret.")
+    ] = None,
+    keep_id_tags: Annotated[
+        bool, typer.Option(help="Store idTags and serials as they are (you must be allowed to).")
+    ] = False,
+    profile: Profile = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of mitmproxy, such as certs=*=site.pem.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per finding.")] = False,
+    fail_on: Fail = FailOn.ERROR,
+) -> None:
+    """Start the relay between station and CSMS, record byte for byte, check live.
+
+    Limits, true of any terminating proxy: a restart drops live sockets and stations reconnect; an RST becomes
+    a FIN; TLS is ended and started anew; segmentation and segment timing change; a dead host is a dead path.
+
+    Example: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture
+    """
+    from twin.cli import record as verb
+    from twin.model import Severity
+
+    raise typer.Exit(
+        verb.record(
+            upstream,
+            listen,
+            output,
+            key_file=key_file,
+            keep_id_tags=keep_id_tags,
+            profile=profile,
+            options=set_ or [],
+            quiet=quiet,
+            fail_on=Severity(fail_on.value),
+        )
+    )
+
+
+@app.command()
+def show(
+    capture: Annotated[
+        Path | None, typer.Argument(help="A capture of any format.", metavar="CAPTURE")
+    ] = None,
+    certificate: Annotated[bool, typer.Option("--certificate", help="Print the certified profile.")] = False,
+    frames: Annotated[bool, typer.Option("--frames", help="Also every frame, a line each.")] = False,
+    format: Format = None,  # noqa: A002  # the option's own name
+    log_timezone: Timezone = None,
+    logged_by: LoggedBy = None,
+    json: Json = False,
+) -> None:
+    """What is in a capture: messages, links, stations, time span, lines that gave nothing.
+
+    Examples: twin show site-a.capture; twin show evcc.log --json; twin show --certificate
+    """
+    from twin.cli import show as verb
+
+    if certificate:
+        verb.show_certificate(as_json=json)
+    elif capture is None:
+        raise typer.BadParameter("name a capture, or ask for --certificate")
+    else:
+        verb.show(
+            capture,
+            frames=frames,
+            format=format,
+            log_timezone=log_timezone,
+            logged_by=logged_by.value if logged_by else None,
+            as_json=json,
+        )
+
+
+@app.command()
+def check(
+    capture: Annotated[
+        Path | None, typer.Argument(help="A capture of any format.", metavar="CAPTURE")
+    ] = None,
+    profile: Profile = None,
+    fail_on: Fail = FailOn.ERROR,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write one self-contained page with pictures.")
+    ] = None,
+    list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
+    format: Format = None,  # noqa: A002  # the option's own name
+    log_timezone: Timezone = None,
+    logged_by: LoggedBy = None,
+    json: Json = False,
+) -> None:
+    """Check a capture against the schemas, the specification and the certified configuration.
+
+    Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json
+    """
+    from twin.cli import check as verb
+
+    if list_rules:
+        verb.list_rules(as_json=json)
+        return
+    if capture is None:
+        raise typer.BadParameter("name a capture, or ask for --list-rules")
+    raise typer.Exit(
+        verb.check(
+            capture,
+            profile=profile,
+            fail_on=fail_on.value,
+            html=html,
+            format=format,
+            log_timezone=log_timezone,
+            logged_by=logged_by.value if logged_by else None,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def convert(
+    capture: Capture,
+    output: Annotated[Path, typer.Option("--output", "-o", help="New directory, or a .jsonl file.")],
+    to: Annotated[
+        str | None, typer.Option(help="capture or open-ocpp-trace. Default: by the output's name.")
+    ] = None,
+    format: Format = None,  # noqa: A002  # the option's own name
+    log_timezone: Timezone = None,
+    logged_by: LoggedBy = None,
+    json: Json = False,
+) -> None:
+    """Convert any format to our capture (a directory) or to open-ocpp-trace v1.1 (a .jsonl file).
+
+    Every line that could not be used is reported; a damaged frame is kept and marked.
+
+    Examples: twin convert steve.log -o steve.capture; twin convert site-a.capture -o site-a.jsonl
+    """
+    from twin.cli import convert as verb
+
+    verb.convert(
+        capture,
+        output,
+        to=to,
+        format=format,
+        log_timezone=log_timezone,
+        logged_by=logged_by.value if logged_by else None,
+        as_json=json,
+    )
+
+
+@app.command()
+def replay(
+    capture: Capture,
+    as_: Annotated[As, typer.Option("--as", help="The side to play.")] = As.STATION,
+    csms: Annotated[
+        str | None, typer.Option(help="Live CSMS, ws://HOST:PORT[/path]. Default: a scripted one in process.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="With --as csms: HOST:PORT to listen on.")] = "127.0.0.1:0",
+    station_id: Annotated[str | None, typer.Option(help="Identity to connect with instead.")] = None,
+    expect_calls: Annotated[
+        bool, typer.Option(help="The live CSMS will send the recorded CALLs; wait for them.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT that is not loopback and may be used.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the new capture here.")] = None,
+    json: Json = False,
+) -> None:
+    """Play one side of a capture and compare what happens with what was recorded.
+
+    Examples: twin replay site-a.capture; twin replay site-a.capture --csms ws://127.0.0.1:8180/ocpp
+    """
+    from twin.cli import replay as verb
+
+    raise typer.Exit(
+        verb.replay(
+            capture,
+            side=as_.value,
+            csms=csms,
+            listen=listen,
+            station_id=station_id,
+            expect_calls=expect_calls,
+            allow=allow or [],
+            output=output,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def diff(
+    recorded: Annotated[Path, typer.Argument(help="A capture of any format.")],
+    replayed: Annotated[Path, typer.Argument(help="Another one.")],
+    json: Json = False,
+) -> None:
+    """Compare two captures stream by stream; ids and times that must differ do not count.
+
+    Example: twin diff before.capture after.capture
+    """
+    from twin.cli import replay as verb
+
+    raise typer.Exit(verb.diff(recorded, replayed, as_json=json))

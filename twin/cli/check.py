@@ -1,0 +1,89 @@
+"""twin check: findings of a capture of any format."""
+
+from collections import Counter
+from pathlib import Path
+
+from twin.certificate import NAMES, parse
+from twin.certificate.profile import SPEC, Profile, certified
+from twin.cli.common import USAGE, fail, frames_of, opened, plain, say, say_json
+from twin.engine.analyzer import Analyzer
+from twin.model import Finding, Severity
+from twin.report.findings import as_json, as_text
+from twin.rules import RULES
+
+
+def profile_of(name: str | None) -> Profile | None:
+    """A profile by name or TOML file; ``None`` lets BootNotification choose. Exit 2 for neither."""
+    if name is None:
+        return None
+    if name == SPEC.name:
+        return SPEC
+    if name in NAMES:
+        return certified(name)
+    path = Path(name)
+    try:
+        return Profile(path.stem, parse(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        known = ", ".join((*NAMES, SPEC.name))
+        raise fail(f"no profile {name!r}: expected {known}, or a certificate's TOML file", USAGE) from error
+    except (OSError, ValueError) as error:
+        raise fail(f"profile {name}: {error}", USAGE) from error
+
+
+def check(
+    path: Path,
+    *,
+    profile: str | None,
+    fail_on: str,
+    html: Path | None,
+    format: str | None,  # noqa: A002  # the option's own name
+    log_timezone: str | None,
+    logged_by: str | None,
+    as_json: bool,
+) -> int:
+    """Judge a capture and print the findings; the exit code."""
+    judged_by = profile_of(profile)
+    reading = opened(path, format=format, log_timezone=log_timezone, logged_by=logged_by)
+    frames = frames_of(reading)
+    analyzer = Analyzer(judged_by)
+    findings: list[Finding] = []
+    for frame in frames:
+        findings += analyzer.receive(frame)
+    findings += analyzer.finish()
+    profiles = sorted({analyzer.profile_of(finding.station).name for finding in findings})
+    if judged_by is not None:
+        profiles = [judged_by.name]
+    if html is not None:
+        from twin.report.html import page
+
+        text = page(path.name, frames, findings, judged_by)
+        html.write_text(text, encoding="utf-8")
+    if as_json:
+        say_json(_json(findings, analyzer.occurrences, profiles))
+    else:
+        say(plain_lines(as_text(findings, analyzer.occurrences)))
+    worst = min((finding.severity.rank for finding in findings), default=99)
+    return 1 if worst <= Severity(fail_on).rank else 0
+
+
+def _json(findings: list[Finding], occurrences: Counter[str], profiles: list[str]) -> dict[str, object]:
+    return {"profiles": profiles, **as_json(findings, occurrences)}
+
+
+def plain_lines(text: str) -> str:
+    """A text of several lines without control characters in any of them."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def list_rules(*, as_json: bool) -> None:
+    """Every rule: id, severity, who is to blame, reference, statement."""
+    if as_json:
+        say_json(
+            [
+                {"rule": r.id, "severity": r.severity, "reference": r.reference, "statement": r.statement}
+                for r in RULES
+            ]
+        )
+        return
+    for rule in RULES:
+        say(f"{rule.id}  {rule.severity:<7}  {rule.statement}  [{rule.reference}]")

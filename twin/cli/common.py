@@ -1,0 +1,64 @@
+"""What every verb shares: opening a capture, saying things on stderr, ending with the right exit code."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from twin.io.formats import CaptureError, Reading, ReadOptions, open_capture
+from twin.model import Frame, Side
+
+CLEAN, FINDINGS, USAGE, UNREADABLE, REFUSED, INTERNAL = 0, 1, 2, 3, 4, 70
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal; standard output stays free for results."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """A line of the result."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(value: Any) -> None:
+    """One JSON object as the result."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def fail(text: str, code: int) -> typer.Exit:
+    """Say what is wrong and what to do; ``raise fail(...)`` ends with ``code``."""
+    note(f"twin: {text}")
+    return typer.Exit(code)
+
+
+def plain(text: str) -> str:
+    """Text from the wire for a terminal: control and bidirectional characters taken out."""
+    return text.translate(_CONTROL)
+
+
+def opened(
+    path: Path,
+    *,
+    format: str | None = None,  # noqa: A002  # the option's own name
+    log_timezone: str | None = None,
+    logged_by: str | None = None,
+) -> Reading:
+    """Open a capture of any format, or end with exit 3 and one clear line."""
+    options = ReadOptions(log_timezone=log_timezone, logged_by=Side(logged_by) if logged_by else None)
+    try:
+        return open_capture(path, options, format)
+    except CaptureError as error:
+        raise fail(str(error), UNREADABLE) from error
+
+
+def frames_of(reading: Reading) -> list[Frame]:
+    """All frames; a source that turns out unreadable half-way ends with exit 3."""
+    try:
+        return list(reading.frames)
+    except CaptureError as error:
+        raise fail(str(error), UNREADABLE) from error

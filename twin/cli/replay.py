@@ -1,0 +1,193 @@
+"""twin replay and twin diff: play one side of a capture, compare what happened with what was recorded."""
+
+import asyncio
+import contextlib
+import ipaddress
+import itertools
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twin.cli.common import (
+    FINDINGS,
+    REFUSED,
+    UNREADABLE,
+    USAGE,
+    fail,
+    frames_of,
+    note,
+    opened,
+    plain,
+    say,
+    say_json,
+)
+from twin.engine.csms import Csms, script_of
+from twin.engine.diff import Diff
+from twin.engine.diff import diff as compare
+from twin.engine.player import Player
+from twin.engine.recording import station_links
+from twin.engine.virtual import converse
+from twin.io.capture import write_capture
+from twin.model import Frame, Kind
+from twin.report.diff import as_json as diff_json
+from twin.report.diff import as_text as diff_text
+
+FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
+
+
+def replay(
+    path: Path,
+    *,
+    side: str,
+    csms: str | None,
+    listen: str,
+    station_id: str | None,
+    expect_calls: bool,
+    allow: list[str],
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Replay a capture; the exit code (0 equal, 1 divergence)."""
+    frames = station_links(frames_of(opened(path)))
+    if not any(frame.kind is Kind.TEXT for frame in frames):
+        raise fail(f"{path} holds no message to replay", UNREADABLE)
+    if side == "csms":
+        return _be_csms(frames, listen, output)
+    player = Player(frames, new_message_id=_message_id, expect_calls=expect_calls or csms is None)
+    identity = station_id or next((frame.station for frame in frames if frame.station), "") or "station"
+    if csms is None:
+        replayed = converse(player, _scripted(frames), station_id=identity, start_us=frames[0].at_us)
+        vantage = "simulated"
+    else:
+        _permit(csms, allow)
+        replayed = _live(player, f"{csms.rstrip('/')}/{identity}")
+        vantage = "station"
+    found = compare(frames, replayed)
+    if output is not None:
+        _keep(replayed, output, vantage, path)
+    _tell(found, player, as_json=as_json)
+    return FINDINGS if not found.equal or player.conflicts or player.unmatched_calls else 0
+
+
+def diff(recorded: Path, replayed: Path, *, as_json: bool) -> int:
+    """Compare two captures; the exit code."""
+    found = compare(frames_of(opened(recorded)), frames_of(opened(replayed)))
+    if as_json:
+        say_json(diff_json(found))
+    else:
+        say(_printable(diff_text(found)))
+    return 0 if found.equal else FINDINGS
+
+
+def _live(player: Player, url: str) -> list[Frame]:
+    from twin.io.driver import FrameLog, LinkError, play_station
+
+    log = FrameLog()
+    try:
+        asyncio.run(play_station(player, url, log, _progress(player)))
+    except LinkError as error:
+        raise fail(str(error), UNREADABLE) from error
+    finally:
+        if sys.stderr.isatty():
+            note("")
+    return log.frames
+
+
+def _progress(player: Player) -> Callable[[int], None]:
+    whole = max(1, player.left)
+
+    def tell(frames: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{100 * (whole - player.left) // whole:3} %  {frames:,} frames")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _be_csms(frames: list[Frame], listen: str, output: Path | None) -> int:
+    from twin.io.driver import FrameLog, serve_station
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise fail(f"--listen {listen}: expected HOST:PORT", USAGE)
+    log = FrameLog()
+
+    async def run() -> None:
+        serving = asyncio.ensure_future(
+            serve_station(_scripted(frames), host, int(port), log, lambda url: note(f"listening {url}"))
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    try:
+        asyncio.run(run())
+    except OSError as error:
+        raise fail(f"cannot listen on {listen}: {error.strerror or error}", USAGE) from error
+    if output is not None:
+        write_capture(log.frames, output, vantage="csms")
+    note(f"{len(log.frames):,} frames")
+    return 0
+
+
+def _scripted(frames: list[Frame]) -> Csms:
+    ids = itertools.count(FIRST_TRANSACTION_ID)
+    return Csms(script_of(frames), new_message_id=_message_id, new_transaction_id=lambda: next(ids))
+
+
+def _message_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _keep(frames: list[Frame], output: Path, vantage: str, source: Path) -> None:
+    try:
+        write_capture(frames, output, vantage=vantage, head={"replay_of": source.name})
+    except FileExistsError as error:
+        raise fail(str(error), USAGE) from error
+
+
+def _permit(url: str, allow: list[str]) -> None:
+    """Loopback, or named by --allow. Every address of the name is checked. Exit 4 otherwise."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise fail(f"--csms {url}: expected ws://HOST:PORT or wss://HOST:PORT", USAGE)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    if f"{parts.hostname}:{port}" in allow:
+        return
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise fail(f"{parts.hostname}: {error.strerror or error}", USAGE) from error
+    if not all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found):
+        raise fail(
+            f"{parts.hostname}:{port} is not this machine; if you may replay against it, "
+            f"say so with --allow {parts.hostname}:{port}",
+            REFUSED,
+        )
+
+
+def _tell(found: Diff, player: Player, *, as_json: bool) -> None:
+    facts: dict[str, Any] = {
+        "played_to_the_end": player.finished and not player.left,
+        "gates_relaxed": player.gates_relaxed,
+        "unmatched_calls": player.unmatched_calls,
+        "not_stimulated": player.not_stimulated,
+        "id_conflicts": player.conflicts,
+    }
+    if as_json:
+        say_json({**diff_json(found), **facts})
+        return
+    say(_printable(diff_text(found)))
+    for name, value in facts.items():
+        if isinstance(value, list) and value:
+            say(plain(f"{name.replace('_', ' ')}: {len(value)} ({', '.join(map(str, value[:8]))})"))
+
+
+def _printable(text: str) -> str:
+    return "\n".join(plain(line) for line in text.split("\n"))
