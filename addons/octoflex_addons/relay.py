@@ -8,6 +8,7 @@ descriptor limit.
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -92,6 +93,7 @@ async def _announce(master: Master, proxyserver: Proxyserver, handover: Handover
     if not servers or not all(server.is_running and server.listen_addrs for server in servers):
         master.shutdown()  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
         return _refuse("; ".join(str(s.last_exception or "listener not up") for s in servers), NO_LISTENER)
+    gc.freeze()  # what was loaded stays; only what connections leave behind is worth a look
     for host, port, *_ in proxyserver.listen_addrs()[:1]:
         handover.say(("listening", host, port))
     return 0

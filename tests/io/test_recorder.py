@@ -237,7 +237,7 @@ def same(
 
 
 @given(STEPS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_live_findings_equal_offline_ones(steps: Steps) -> None:
     assert same(steps)
 

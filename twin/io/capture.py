@@ -40,9 +40,9 @@ class _Line(msgspec.Struct):
 
     timestamp: str
     kind: str = ""
-    chargePointId: str = ""  # noqa: N815  # names of the format
+    chargePointId: str = ""  # noqa: N815  # the format's own spelling
     direction: str | None = None
-    messageType: str = ""  # noqa: N815
+    messageType: str = ""  # noqa: N815  # the format's own spelling
     raw: str | None = None
     meta: dict[str, Any] = {}
 
@@ -66,6 +66,8 @@ def frames_of_lines(lines: Iterable[bytes], report: ImportReport) -> Iterator[Fr
             report.used += 1
             last = frame
         yield last
+    if report.lines and report.unusable == report.lines:
+        raise CaptureError("not one line of it is a line of a capture")
 
 
 def _damaged(line: bytes, number: int, why: str, last: Frame | None) -> Frame:

@@ -31,6 +31,7 @@ ITEMS = {
 MAX_ITEMS = 50_000
 MAX_BYTES = 64 << 20
 TICK_S = 0.25  # also how long the recorder may sit on what it has not committed
+_LINGER_S = 0.02  # a sender woken for every single item would take the interpreter from the event loop
 _RESERVE = 1_000  # items for open and end when data has filled the queue
 _LONGEST_ITEM = 64 << 20
 _BATCH_BYTES = 1 << 18
@@ -63,6 +64,7 @@ class Handover:
         self._taken_items = self._taken_bytes = 0  # written by the sender only
         self._down = False
         self._lost: dict[tuple[str, str, str], list[int]] = {}
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="handover", daemon=True)
         self._thread.start()
 
@@ -102,6 +104,7 @@ class Handover:
             self._tell_lost(conn, now.wall_ns, now.mono_ns)
         self._put(("tick", now.wall_ns, now.mono_ns, self._snapshot()), 0)
         self._queue.put((None, 0))
+        self._ending.set()
         self._thread.join(timeout_s)
 
     def _full_for(self, size: int) -> str:
@@ -145,6 +148,7 @@ class Handover:
                     _write_all(self._fd, batch)
                 except OSError:
                     self._down = True  # the recorder is gone; traffic goes on, every chunk is counted
+                self._ending.wait(_LINGER_S)
             if ended:
                 with contextlib.suppress(OSError):
                     os.close(self._fd)
@@ -175,7 +179,7 @@ def items_of(fd: int) -> Iterator[Item]:
             body = pipe.read(length)
             if len(body) < length:
                 return
-            item = tuple(_decode(body))
+            item = tuple(_decode(body) or ())
             if not item or item[0] not in ITEMS or len(item) != 1 + len(ITEMS[item[0]]):
                 raise ValueError("not an item on the recorder's pipe")
             yield item

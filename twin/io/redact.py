@@ -34,10 +34,11 @@ PSEUDONYM_FIELDS = {
 }
 _DOMAINS = {name.casefold(): domain for name, domain in PSEUDONYM_FIELDS.items()}
 # Names whose value is a secret, as field or as configuration key. PIN is a word of its own: not in "Ping".
-_SECRET = r"AuthorizationKey|AuthKey|Passw|PrivateKey|(?-i:(?<![A-Za-z])PIN(?![a-z]))"
+_HUSH = r"AuthorizationKey|AuthKey|Passw|PrivateKey|(?-i:(?<![A-Za-z])PIN(?![a-z]))"
 _SECRET_HEADER = re.compile(r"(?!sec-websocket-).*(?:auth|cookie|token|secret|passw|key)", re.IGNORECASE)
 REDACTED = "[redacted]"
 
+# No pattern may take quadratic time: a peer chooses the text. Possessive and look-ahead parts see to it.
 # JSON inside a string has its quotes escaped: group ``esc`` is the run of backslashes before each of them.
 _QUOTE = r'(?(esc)(?P=esc))"'
 _VALUE = r'(?P<value>(?(esc).*?(?=(?<!\\)(?P=esc)"|\Z)|(?:[^"\\]|\\.)*))'
@@ -45,25 +46,25 @@ _VALUE = r'(?P<value>(?(esc).*?(?=(?<!\\)(?P=esc)"|\Z)|(?:[^"\\]|\\.)*))'
 
 def _string(name: str) -> re.Pattern[str]:
     """A member ``"name": "value"`` on any level of nesting; ``open`` is all before the value."""
-    opening = rf'(?P<open>(?P<esc>\\+)?"{name}{_QUOTE}\s*:\s*{_QUOTE})'
+    opening = rf'(?P<open>(?<!\\)(?P<esc>\\+)?"{name}{_QUOTE}\s*:\s*{_QUOTE})'
     return re.compile(opening + _VALUE, re.DOTALL | re.IGNORECASE)
 
 
 _NAMES = "|".join(PSEUDONYM_FIELDS)
 _FIELD = _string(rf"(?P<name>{_NAMES})")
 _NUMBER = re.compile(
-    rf'(?P<open>(?P<esc>\\+)?"(?P<name>{_NAMES}){_QUOTE}\s*:\s*-?)(?P<value>\d+)', re.IGNORECASE
+    rf'(?P<open>(?<!\\)(?P<esc>\\+)?"(?P<name>{_NAMES}){_QUOTE}\s*:\s*-?)(?P<value>\d+)', re.IGNORECASE
 )
-_HINT = re.compile(rf"{_NAMES}|://", re.IGNORECASE)
-_SECRET_HINT = re.compile(_SECRET, re.IGNORECASE)
+_HINT = re.compile(rf"{_NAMES}|/", re.IGNORECASE)
+_SECRET_HINT = re.compile(_HUSH, re.IGNORECASE)
 _OBJECT = re.compile(r'\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}', re.DOTALL)
-_SECRET_KEY = re.compile(rf'\\*"key\\*"\s*:\s*\\*"[^"]*(?:{_SECRET})', re.IGNORECASE)
+_SECRET_KEY = re.compile(rf'"key\\*"\s*:\s*\\*"[^"]*(?:{_HUSH})', re.IGNORECASE)
 _KEY_VALUE = _string("value")
-_SECRET_FIELD = _string(rf'[^"\\]*(?:{_SECRET})[^"\\]*')
+_SECRET_FIELD = _string(rf'(?=[^"\\]*(?:{_HUSH}))[^"\\]*+')
 _ESCAPED = re.compile(r"(?<!\\)\\u00([2-7][0-9A-Fa-f])")
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)([^/@\s\"]+)(?=@)")
+_USERINFO = re.compile(r"(:(?:\\*/){2})([^/@\s\"]+)(?=@)")
 _QUERY = re.compile(
-    r"([?&][^=&\s\"]*(?:token|key|passw|secret|auth|sig)[^=&\s\"]*=)([^&\s\"#]+)", re.IGNORECASE
+    r"([?&](?=[^=&?\s\"]*(?:token|key|passw|secret|auth|sig))[^=&?\s\"]*+=)([^&\s\"#]+)", re.IGNORECASE
 )
 
 

@@ -241,6 +241,16 @@ def test_sniffing():
     assert opentrace.sniff(Path("x"), b"\xff\xfe") == 0.0
 
 
+@pytest.mark.parametrize("depth", [500, 5_000, 100_000])
+def test_deep_nesting_is_no_trouble(tmp_path, depth):
+    deep = "[" * depth + "]" * depth
+    texts = [f'[2,"1","X",{deep}]', f'[3,"1",{deep}]', f'[4,"1","c","d",{deep}]']
+    frames = talk(*((S, text) for text in texts))
+    report = opentrace.write(frames, tmp_path / "t.jsonl")
+    assert report.written + report.left_out.total() == 3
+    assert len(read(tmp_path / "t.jsonl")) <= report.written
+
+
 # --- properties -----------------------------------------------------------------------------------------
 
 WORD = st.text(min_size=1, max_size=8).filter(lambda word: not any("\ud800" <= c <= "\udfff" for c in word))
@@ -400,13 +410,3 @@ def test_every_peer_session_survives_the_way_out_and_back(corpora, tmp_path):
         kept = [(f.at_us, f.text, f.link, f.station, f.mono_ns) for f in read(tmp_path / "t.jsonl")]
         records = [f for f in frames if f.text is not None and opentrace.is_record(f, parse(f.text))]
         assert kept == [(f.at_us, f.text, f.link, f.station, f.mono_ns) for f in records], source.name
-
-
-@pytest.mark.parametrize("depth", [500, 5_000, 100_000])
-def test_deep_nesting_is_no_trouble(tmp_path, depth):
-    deep = "[" * depth + "]" * depth
-    texts = [f'[2,"1","X",{deep}]', f'[3,"1",{deep}]', f'[4,"1","c","d",{deep}]']
-    frames = talk(*((S, text) for text in texts))
-    report = opentrace.write(frames, tmp_path / "t.jsonl")
-    assert report.written + report.left_out.total() == 3
-    assert len(read(tmp_path / "t.jsonl")) <= report.written

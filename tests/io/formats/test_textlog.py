@@ -65,6 +65,9 @@ ONE_LINE = [
     (f"INFO:ocpp:CP_1: receive message {BOOT}", S, "CP_1", None, "ocpp library"),
     (f"{H} [INFO] ocpp: CP_1: receive message {BOOT}", S, "CP_1", H, "ocpp library"),
     (f"{D} - ocpp - INFO - CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
+    (f"{D} ocpp      INFO     CP 1: receive message {BOOT}", S, "CP 1", D, "ocpp library"),
+    (f"{D}:ocpp:INFO:CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
+    (f"{D} | INFO | CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
     (f"{STEVE}- [chargeBoxId=X, sessionId=58-9] Received: {BOOT}", S, "X", D, "SteVe"),
     (f"{STEVE}(qtp133-30) - [chargeBoxId=X, sessionId=58-9] Sending: {BOOTED}", C, "X", D, "SteVe"),
     (f"{D}\t[chargeBoxId=X sessionId=58-9]\tReceived:\t{BOOT}", S, "X", D, "SteVe"),
@@ -240,6 +243,14 @@ def test_copies_by_another_logger_are_dropped_and_retransmissions_stay(log):
     )
     assert [frame.facts["source"]["line"] for frame in frames] == [1, 3]
     assert (report.used, report.duplicates) == (2, 1)
+
+
+@pytest.mark.parametrize(("second", "copies"), [("00", 1), ("01", 1), ("05", 0)])
+def test_a_second_logger_is_a_copy_only_within_the_second(log, second, copies):
+    frames, report = log(
+        f"{EVCC}recv A: {BOOT}", f"2026-05-04 10:00:{second} INFO:ocpp:A: receive message {BOOT}"
+    )
+    assert (len(frames), report.duplicates) == (2 - copies, copies)
 
 
 def test_waited_is_a_time_out_and_never_a_frame(log):

@@ -1,7 +1,8 @@
 """The shapes of a text log as one table: how each writer says who sent a frame, to whom, and when.
 
-Numbers are those of docs/import.md. A row only says what stands *before* the frame; where the frame ends is
-found by counting brackets. Every pattern is bounded and is tried on the first ``HEAD`` characters only.
+``number`` counts the kinds of writer seen in public logs. A row says what stands *before* the frame; where
+the frame ends is found by counting brackets. Every pattern is bounded and is tried on the first ``HEAD``
+characters only.
 """
 
 import re
@@ -76,6 +77,7 @@ _STATION = r"(?P<station>[^\[\]{}\"\n]{0,120}?)"
 _JSON_MESSAGE = rf"(?P<verb>received|sent) JSON message (?:from|to) {_STATION}: "
 _RECV = rf"(?P<verb>recv|send|sent) {_STATION}: "
 _OCPP_VERB = r"(?P<verb>receive message|send) (?=\S)"
+_LEVEL = r"[\s:|\[\]-]{1,12}(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|\]-]{1,12}"
 _UNREADABLE = r"Unable to parse message: '(?=.)"
 _PROXY = r"\[(?P<verb>client->target|target->client)"
 
@@ -126,7 +128,8 @@ SHAPES: tuple[Shape, ...] = (
         logger=Side.CSMS,
         raw=True,
     ),
-    _row("ocpp library", 9, r"^[A-Z]{4,8}:ocpp:(?P<station>.{0,200}?): " + _OCPP_VERB, raw=True),
+    _row("ocpp library", 9, r"\bocpp\b" + _LEVEL + r"(?P<station>.{0,200}?): " + _OCPP_VERB, raw=True),
+    _row("ocpp library", 9, r"(?:^|[\s:])ocpp: ?(?P<station>.{0,200}?): " + _OCPP_VERB, raw=True),
     _row("ocpp library", 9, r"(?:^|[\s|\]])(?P<station>[^\s|\]]{0,200}): " + _OCPP_VERB, raw=True),
     _row(
         "SteVe",
