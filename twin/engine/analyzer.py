@@ -138,7 +138,7 @@ class Analyzer:
         after_us = rpc.next_timer()
         if after_us is not None and after_us != before_us:
             heapq.heappush(self._due, (after_us, link))
-        if frame.kind is Kind.END:
+        if frame.kind in (Kind.END, Kind.REFUSED):
             del self._links[link]
             self._station_of.pop(link, None)
         return steps

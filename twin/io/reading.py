@@ -34,12 +34,12 @@ class UnusedLine(msgspec.Struct, frozen=True):
 class ImportReport(msgspec.Struct, kw_only=True):
     """What became of every line of the source. Complete once the frames have been read to the end.
 
-    ``lines`` counts non-blank lines and is ``used + duplicates + unusable``: a line is used when it, or a
-    part of it, became a frame or went on one; ``duplicates`` are lines that hold nothing but copies of a frame
-    by a second logger; ``unusable`` is every line that gave nothing, counted in ``unusable_by_reason`` and,
-    for the first ``KEPT``, kept word for word. ``marked`` counts frames kept with a mark (``truncated``,
-    ``abbreviated``, ``reconstructed``, ``blocked``, ``not JSON``). ``notes`` are sentences for the reader
-    (time zone chosen, and why).
+    ``lines`` counts non-blank lines and is ``used + duplicates + unusable`` (:meth:`settle` asserts it): a
+    line is used when it, or a part of it, became a frame or went on one; ``duplicates`` are lines that hold
+    nothing but copies of a frame by a second logger; ``unusable`` is every line that gave nothing, counted
+    in ``unusable_by_reason`` and, for the first ``KEPT``, kept word for word. ``marked`` counts frames kept
+    with a mark (``truncated``, ``abbreviated``, ``reconstructed``, ``blocked``, ``not JSON``), ``shapes``
+    frames by the kind of line they came from. ``notes`` are sentences for the reader.
     """
 
     KEPT: ClassVar[int] = 1000
@@ -51,6 +51,7 @@ class ImportReport(msgspec.Struct, kw_only=True):
     unused: list[UnusedLine] = msgspec.field(default_factory=list)
     marked: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
+    shapes: Counter[str] = msgspec.field(default_factory=Counter)
     notes: list[str] = msgspec.field(default_factory=list)
 
     def unused_line(self, number: int, text: str, why: str) -> None:
@@ -59,6 +60,10 @@ class ImportReport(msgspec.Struct, kw_only=True):
         self.unusable_by_reason[why] += 1
         if len(self.unused) < self.KEPT:
             self.unused.append(UnusedLine(number, text[:200], why))
+
+    def settle(self) -> None:
+        """Every line is accounted for exactly once; anything else is a fault of ours."""
+        assert self.lines == self.used + self.duplicates + self.unusable, self
 
 
 class Reading(msgspec.Struct, kw_only=True):

@@ -98,23 +98,23 @@ def _has_lone_surrogate(text: str, elements: Any) -> bool:
 def _framed(elements: Any, defects: tuple[Defect, ...]) -> Parsed:
     """Apply OCPP-J 1.6 §4.1.3 to §4.2.3 to the decoded elements."""
     if type(elements) is not list:
-        return Parsed(None, (*defects, Defect(Flaw.NOT_ARRAY, type(elements).__name__)))
+        return Parsed(None, (*defects, Defect(Flaw.NOT_ARRAY)))
     kind = elements[0] if elements else None
     if type(kind) is not int or kind not in ELEMENTS:
-        return Parsed(None, (*defects, Defect(Flaw.TYPE_ID, repr(kind)[:40])))
+        return Parsed(None, (*defects, Defect(Flaw.TYPE_ID, str(kind)[:40])))
     size = len(elements)
     if size != ELEMENTS[kind]:
         defects = (*defects, Defect(Flaw.ELEMENT_COUNT, f"{size} instead of {ELEMENTS[kind]}"))
     message_id = elements[1] if size > 1 else None
     if type(message_id) is not str:
-        return Parsed(None, (*defects, Defect(Flaw.ID_TYPE, repr(message_id)[:40])))
+        return Parsed(None, (*defects, Defect(Flaw.ID_TYPE, str(message_id)[:40])))
     if not 1 <= len(message_id) <= MAX_ID:
         defects = (*defects, Defect(Flaw.ID_LENGTH, f"{len(message_id)} characters"))
     message: Message
     if kind == 2:
         action = elements[2] if size > 2 else None
         if type(action) is not str:
-            return Parsed(None, (*defects, Defect(Flaw.ACTION_TYPE, repr(action)[:40])))
+            return Parsed(None, (*defects, Defect(Flaw.ACTION_TYPE, str(action)[:40])))
         message = Call(message_id, action, elements[3] if size > 3 else None)
     elif kind == 3:
         message = CallResult(message_id, elements[2] if size > 2 else None)

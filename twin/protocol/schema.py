@@ -5,7 +5,7 @@ in ``ACTIONS`` before any file is, so a name from the wire never becomes a path.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -86,14 +86,35 @@ def violations(action: str, payload: Any, *, answer: bool) -> tuple[Violation, .
 @cache
 def _quick(action: str, answer: bool) -> jsonschema_rs.Draft4Validator:
     plain = json.loads(json.dumps(schema_of(action, answer), default=float))
-    return jsonschema_rs.Draft4Validator(plain)
+    # formats are annotations here: rule P006 reads time stamps itself
+    return jsonschema_rs.Draft4Validator(plain, validate_formats=False)
 
 
 @cache
 def _exact(action: str, answer: bool) -> "Validator":
-    from jsonschema import Draft4Validator  # slow to import, needed for rejected payloads only
+    # slow to import, needed for rejected payloads only
+    from jsonschema import Draft4Validator
+    from jsonschema.validators import extend
 
-    return Draft4Validator(schema_of(action, answer))
+    exact = extend(Draft4Validator, {"multipleOf": _multiple_of})  # type: ignore[no-untyped-call]  # stubs
+    validator: Validator = exact(schema_of(action, answer))
+    return validator
+
+
+def _multiple_of(validator: Any, step: Decimal, value: Any, schema: Any) -> Iterator[Exception]:
+    """Multiples of a power of ten, by counting decimal places: exact for numbers of any size."""
+    from jsonschema import ValidationError
+
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and _places(value) > _places(step):
+        yield ValidationError(f"{value} is not a multiple of {step}")
+
+
+def _places(value: int | Decimal) -> int:
+    """Decimal places without trailing zeros; negative for whole tens."""
+    _, digits, exponent = Decimal(value).as_tuple()
+    assert isinstance(exponent, int)  # JSON has no NaN here: the codec refuses it
+    held = "".join(map(str, digits)).rstrip("0")
+    return -(exponent + len(digits) - len(held)) if held else 0
 
 
 def _as_decimal(value: Any) -> Any:
@@ -120,7 +141,7 @@ def _violation(error: Any) -> Violation:
         case "enum":
             reason = f"{_short(value)} is not one of the allowed values"
         case "type":
-            soft = wanted == "integer" and isinstance(value, Decimal) and value % 1 == 0
+            soft = wanted == "integer" and isinstance(value, Decimal) and _places(value) <= 0
             reason = f"{_short(value)} is not of type {wanted}"
         case "maxLength":
             reason = f"{len(value)} characters, at most {wanted}"

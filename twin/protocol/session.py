@@ -51,6 +51,7 @@ class Rpc:
         self._pending: dict[Side, dict[str, list[PendingCall]]] = {side: {} for side in Side}
         self._outstanding = dict.fromkeys(Side, 0)
         self._due: list[tuple[int, int, PendingCall]] = []
+        self._calls = 0
         self._used: dict[Side, OrderedDict[str, _Used]] = {side: OrderedDict() for side in Side}
         self._known_from_us: int | None = None  # before it, answers may belong to CALLs nobody saw
         self._opened = False
@@ -118,7 +119,8 @@ class Rpc:
             used.popitem(last=False)
         self._pending[sender].setdefault(call.message_id, []).append(asked)
         self._outstanding[sender] += 1
-        heapq.heappush(self._due, (asked.due_us, frame.seq, asked))
+        self._calls += 1  # breaks ties: a damaged capture may say the same seq twice
+        heapq.heappush(self._due, (asked.due_us, self._calls, asked))
         return self._event(
             EventKind.CALLED,
             frame,

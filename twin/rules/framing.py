@@ -154,7 +154,9 @@ def error_code(step: Step) -> Iterable[Found] | None:
     JE 5.1 and 5.2 say not to change them in 1.6.
     """
     message = step.event.message
-    if not isinstance(message, CallError) or message.code in ERROR_CODES or hides_payload(step.event):
+    if not isinstance(message, CallError) or hides_payload(step.event):
+        return None
+    if isinstance(message.code, str) and message.code in ERROR_CODES:
         return None
     return [Found(detail=f"errorCode {str(message.code)[:60]!r}", key=str(message.code)[:60])]
 

@@ -1,0 +1,157 @@
+"""A capture is played again, in process and over a real socket, and compared with itself."""
+
+import itertools
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.conftest import REPOSITORY
+from twin.engine.csms import Csms, script_of
+from twin.engine.diff import diff
+from twin.engine.player import Player
+from twin.engine.recording import station_links
+from twin.engine.virtual import converse
+from twin.io.formats import open_capture
+from twin.model import Call, Frame, Kind
+from twin.protocol import codec
+
+SESSION = REPOSITORY / "captures" / "otmk-shaped-demo"
+PEERS = [
+    "microocpp--ocpp-csms",
+    "microocpp-part1--ocpp-csms",
+    "openocpp-cp--openocpp-cs",
+    "otmk-shaped-sap--ocpp-csms",
+    "sap2--ocpp-broker",
+    "sap20--ocpp-csms",
+    "sap20atg-outage--ocpp-csms",
+    "shiv3--ocpp-csms",
+    "vcp--ocpp-csms",
+]
+DEADLINE_S = 90
+
+
+def replayed(frames: list[Frame]) -> tuple[Player, list[Frame]]:
+    ours, theirs, transactions = itertools.count(1), itertools.count(1), itertools.count(900_001)
+    player = Player(frames, new_message_id=lambda: f"p{next(ours)}", expect_calls=True)
+    csms = Csms(
+        script_of(frames),
+        new_message_id=lambda: f"s{next(theirs)}",
+        new_transaction_id=lambda: next(transactions),
+    )
+    return player, converse(player, csms, station_id="CP1", start_us=frames[0].at_us)
+
+
+@pytest.fixture(scope="module")
+def session() -> list[Frame]:
+    return station_links(list(open_capture(SESSION).frames))
+
+
+def test_the_demo_session_replays_without_divergence_under_other_ids(session: list[Frame]) -> None:
+    player, frames = replayed(session)
+    assert player.finished
+    assert (player.gates_relaxed, player.unmatched_calls, player.not_stimulated, player.conflicts) == (
+        [],
+        [],
+        [],
+        [],
+    )
+    found = diff(session, frames)
+    assert found.divergences == ()
+    assert found.matched == 323
+    used = {
+        message.payload["transactionId"]
+        for frame in frames
+        if frame.text and isinstance(message := codec.parse(frame.text).message, Call)
+        if message.action in ("MeterValues", "StopTransaction") and "transactionId" in message.payload
+    }
+    assert used
+    assert min(used) > 900_000
+
+
+def test_a_replay_is_the_same_every_time(session: list[Frame]) -> None:
+    assert replayed(session)[1] == replayed(session)[1]
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_session_replays_without_divergence(corpora: Path, name: str) -> None:
+    frames = station_links(list(open_capture(corpora / "peer-sessions" / f"{name}.jsonl").frames))
+    player, again = replayed(frames)
+    assert player.finished
+    assert diff(frames, again).divergences == ()
+
+
+def test_a_capture_does_not_differ_from_itself(session: list[Frame]) -> None:
+    assert diff(session, session).equal
+
+
+def changes(frames: list[Frame]) -> Iterator[tuple[str, list[Frame]]]:
+    """Every message dropped, every one duplicated, and every payload with one field altered."""
+    for place, frame in enumerate(frames):
+        if frame.kind is not Kind.TEXT or frame.text is None:
+            continue
+        yield f"drop #{frame.seq}", frames[:place] + frames[place + 1 :]
+        elements = json.loads(frame.text)
+        if elements[0] == 2:
+            copy = replace(frame, text=json.dumps([2, f"{elements[1]}x"[-36:], *elements[2:]]))
+            yield f"duplicate #{frame.seq}", [*frames[: place + 1], copy, *frames[place + 1 :]]
+        payload = elements[-1]
+        for key in sorted(payload) if isinstance(payload, dict) else ():
+            if isinstance(payload[key], str | int):
+                altered = {
+                    **payload,
+                    key: f"{payload[key]}~" if isinstance(payload[key], str) else payload[key] + 1,
+                }
+                changed = replace(frame, text=json.dumps([*elements[:-1], altered]))
+                yield f"alter {key} of #{frame.seq}", [*frames[:place], changed, *frames[place + 1 :]]
+                break
+
+
+def test_the_comparison_notices_single_changes(session: list[Frame]) -> None:
+    cut = session[:220]
+    tried = list(changes(cut))
+    survived = [name for name, frames in tried if diff(cut, frames).equal]
+    assert len(tried) > 400
+    # a transactionId is compared by ordinal, so another id throughout is no difference
+    assert len(survived) <= len(tried) // 100, survived
+
+
+def test_both_sides_over_a_real_socket(tmp_path: Path) -> None:
+    twin = (sys.executable, "-m", "twin")
+    command = (*twin, "replay", str(SESSION), "--as", "csms", "--listen", "127.0.0.1:0")
+    lines: queue.Queue[str] = queue.Queue()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as csms:
+        assert csms.stderr is not None
+        reader = threading.Thread(target=lambda: [lines.put(line) for line in csms.stderr or ()])
+        reader.start()
+        url = lines.get(timeout=DEADLINE_S).removeprefix("listening ").strip()
+        played = subprocess.run(
+            (*twin, "replay", str(SESSION), "--csms", url, "--expect-calls", "--json",
+             "-o", str(tmp_path / "new")),
+            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+        csms.terminate()
+        assert csms.wait(DEADLINE_S) == 0
+        reader.join(DEADLINE_S)
+    assert played.returncode == 0, played.stdout + played.stderr
+    told = json.loads(played.stdout)
+    assert told["equal"]
+    assert told["matched"] == 323
+    assert diff(list(open_capture(SESSION).frames), list(open_capture(tmp_path / "new").frames)).equal
+
+
+def test_without_the_expected_calls_they_are_reported_apart(session: list[Frame]) -> None:
+    player = Player(session, new_message_id=iter(map(str, range(10**6))).__next__)
+    silent = Csms(new_message_id=lambda: "never", new_transaction_id=itertools.count(1).__next__)
+    frames = converse(player, silent, station_id="CP1", start_us=0)
+    assert player.finished
+    assert len(player.not_stimulated) == 7
+    kinds = {(d.kind, d.stream.split()[0]) for d in diff(session, frames).divergences if d.kind == "missing"}
+    assert kinds == {("missing", "CSMS")}
