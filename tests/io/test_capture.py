@@ -1,5 +1,6 @@
 """Our capture: what was written is what is read, damage is reported and hides nothing, the chain holds."""
 
+import contextlib
 import json
 import stat
 from pathlib import Path
@@ -180,11 +181,12 @@ def test_a_damaged_line_is_reported_and_the_rest_is_read(tmp_path: Path, damage:
 
 @given(st.binary(max_size=200))
 @settings(deadline=None)
-def test_any_bytes_at_all_are_read_without_an_exception(data: bytes) -> None:
+def test_any_bytes_at_all_are_read_or_refused_in_one_sentence(data: bytes) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "segment-00001.jsonl").write_bytes(data)
         reading = open_capture(Path(folder))
-        list(reading.frames)
+        with contextlib.suppress(CaptureError):  # not one line could be used: one clear sentence
+            list(reading.frames)
         reading.report.settle()
 
 
