@@ -105,6 +105,14 @@ def test_convert_there_and_back_keeps_every_message(tmp_path: Path) -> None:
     assert twin("convert", trace, "-o", back).returncode == 2  # never appended to, never overwritten
 
 
+def test_a_rule_explains_itself() -> None:
+    told = twin("check", "--explain", "t015").stdout
+    assert told.startswith("T015  error")
+    assert "ER 3.77" in told
+    assert "Pitfalls" in told
+    assert twin("check", "--explain", "Z999").returncode == 2
+
+
 def test_a_certificate_file_can_be_a_profile(tmp_path: Path) -> None:
     shipped = (REPOSITORY / "twin" / "certificate" / "octoflex-otm-k.toml").read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"

@@ -154,6 +154,9 @@ def check(
     html: Annotated[
         Path | None, typer.Option(help="Also write one self-contained page with pictures.")
     ] = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
+    ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
     format: Format = None,  # noqa: A002  # the option's own name
     log_timezone: Timezone = None,
@@ -162,15 +165,19 @@ def check(
 ) -> None:
     """Check a capture against the schemas, the specification and the certified configuration.
 
-    Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json
+    Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
+    twin check --explain T015
     """
     from twin.cli import check as verb
 
     if list_rules:
         verb.list_rules(as_json=json)
         return
+    if explain is not None:
+        verb.explain(explain, as_json=json)
+        return
     if capture is None:
-        raise typer.BadParameter("name a capture, or ask for --list-rules")
+        raise typer.BadParameter("name a capture, or ask for --list-rules or --explain RULE")
     raise typer.Exit(
         verb.check(
             capture,

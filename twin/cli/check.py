@@ -1,5 +1,6 @@
 """twin check: findings of a capture of any format."""
 
+import inspect
 from collections import Counter
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def _json(findings: list[Finding], occurrences: Counter[str], profiles: list[str
 def plain_lines(text: str) -> str:
     """A text of several lines without control characters in any of them."""
     return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def explain(rule_id: str, *, as_json: bool) -> None:
+    """One rule: statement, reference, pitfalls."""
+    rule = next((rule for rule in RULES if rule.id == rule_id.upper()), None)
+    if rule is None:
+        raise fail(f"no rule {rule_id!r}; twin check --list-rules names them", USAGE)
+    text = inspect.cleandoc(rule.judge.__doc__ or "")
+    blame = rule.fault.value if rule.fault else "the sender"
+    if as_json:
+        say_json({"rule": rule.id, "severity": rule.severity, "reference": rule.reference, "text": text})
+    else:
+        say(f"{rule.id}  {rule.severity.value}, to blame: {blame}, {rule.reference}\n\n{text}")
 
 
 def list_rules(*, as_json: bool) -> None:

@@ -93,7 +93,10 @@ class Analyzer:
     def judge(self, step: Step) -> list[Finding]:
         """The findings of one step, capped to one per rule, station, connector, transaction and key (G7)."""
         event = step.event
-        founds = [(rule, found) for rule in self._rules_for(event) for found in (rule.judge(step) or ())]
+        founds: list[tuple[Rule, Found]] = []
+        for rule in self._rules_for(event):
+            if answer := rule.judge(step):
+                founds += [(rule, found) for found in answer]
         if not founds:
             return []
         silent = {other for rule, _ in founds for other in SPEAKS_FOR.get(rule.id, ())}

@@ -37,12 +37,10 @@ TIME_FIELDS = frozenset(
 
 def fold(state: StationState, event: Event) -> StationState:
     """The state after ``event``. Total: a payload of any shape changes what can be read of it, no more."""
-    if event.kind is EventKind.CALLED and event.sender is Side.STATION:
-        state = _count_stamps(_failed_sends(state, event), event)
-    elif event.action in TRANSACTION_ACTIONS:
+    if event.action in TRANSACTION_ACTIONS:
         state = _failed_sends(state, event)
     if event.kind in _EXCHANGES:
-        state = replace(state, last_exchange_us=event.at_us)
+        state = _exchanged(state, event)
     step = FOLDS.get((event.kind, event.action)) or FOLDS.get((event.kind, ""))
     return state if step is None or hides_payload(event) else step(state, event)
 
@@ -74,13 +72,15 @@ def stamps_of(payload: Any) -> Iterator[tuple[str, str]]:
     todo: list[tuple[str, Any]] = [("", payload)]
     while todo:
         path, value = todo.pop()
-        if isinstance(value, dict):
+        if type(value) is dict:
             for key, item in value.items():
-                if key in TIME_FIELDS and isinstance(item, str):
-                    yield f"{path}/{key}", item
-            todo.extend((f"{path}/{key}", v) for key, v in value.items() if isinstance(v, dict | list))
-        elif isinstance(value, list):
-            todo.extend((f"{path}/{index}", v) for index, v in enumerate(value))
+                if type(item) is str:
+                    if key in TIME_FIELDS:
+                        yield f"{path}/{key}", item
+                elif type(item) is dict or type(item) is list:
+                    todo.append((f"{path}/{key}", item))
+        elif type(value) is list:
+            todo += [(f"{path}/{index}", item) for index, item in enumerate(value)]
 
 
 def _stamp_us(value: Any) -> int | None:
@@ -88,13 +88,17 @@ def _stamp_us(value: Any) -> int | None:
     return stamp.at_us if stamp else None
 
 
-def _count_stamps(state: StationState, event: Event) -> StationState:
-    stamps = [parse_stamp(text) for _, text in stamps_of(event.asked.call.payload if event.asked else None)]
+def _exchanged(state: StationState, event: Event) -> StationState:
+    """The two sides have spoken; the time stamps of the station's own CALLs are counted (rule P005)."""
+    stamps = []
+    if event.kind is EventKind.CALLED and event.sender is Side.STATION and event.asked:
+        stamps = [parse_stamp(text) for _, text in stamps_of(event.asked.call.payload)]
     if not stamps:
-        return state
+        return replace(state, last_exchange_us=event.at_us)
     fractional = sum(1 for stamp in stamps if stamp and stamp.fraction_digits)
     return replace(
         state,
+        last_exchange_us=event.at_us,
         station_stamps=state.station_stamps + len(stamps),
         fractional_stamps=state.fractional_stamps + fractional,
     )
@@ -287,22 +291,25 @@ def _meter_called(state: StationState, event: Event) -> StationState:
         return state
     seq = event.frame.seq
     transaction = state.transactions.get(transaction_id) if transaction_id is not None else None
-    sampling = dict(state.sampling)
+    newest: dict[str, tuple[int, set[str]]] = {}  # of each context: stamp and measurands
     for sample in metering.samples(payload.get("meterValue")):
-        if sample.stamp_us is None:
+        stamp_us = sample.stamp_us
+        if stamp_us is None:
             continue
-        key = (connector_id, sample.context)
-        known = sampling.get(key)
-        measurands = frozenset({sample.measurand})
-        if known and known.stamp_us == sample.stamp_us:
-            measurands |= known.measurands
-        sampling[key] = SampleSet(sample.stamp_us, measurands, seq, transaction_id)
+        begun = newest.get(sample.context)
+        if begun is None or begun[0] != stamp_us:
+            known = state.sampling.get((connector_id, sample.context)) if begun is None else None
+            merged = set(known.measurands) if known and known.stamp_us == stamp_us else set()
+            begun = newest[sample.context] = (stamp_us, merged)
+        begun[1].add(sample.measurand)
         if transaction is not None:
             transaction = advance(transaction, sample, seq)
-    state = replace(state, sampling=sampling)
+    sampling = dict(state.sampling)
+    for context, (stamp_us, measurands) in newest.items():
+        sampling[connector_id, context] = SampleSet(stamp_us, frozenset(measurands), seq, transaction_id)
     if transaction is None or transaction_id is None:
-        return state
-    return replace(state, transactions={**state.transactions, transaction_id: transaction})
+        return replace(state, sampling=sampling)
+    return replace(state, sampling=sampling, transactions={**state.transactions, transaction_id: transaction})
 
 
 def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:

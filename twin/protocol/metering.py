@@ -63,7 +63,7 @@ def number(text: str) -> Decimal | None:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() and abs(value) < _LARGEST else None
+    return value if value.is_finite() and -_LARGEST < value < _LARGEST else None
 
 
 def energy_wh(sample: Sample) -> tuple[Decimal, Decimal] | None:
@@ -86,22 +86,20 @@ def energy_wh(sample: Sample) -> tuple[Decimal, Decimal] | None:
 
 
 def _sample(value: dict[str, Any], stamp_us: int | None) -> Sample:
-    text = value.get("value", "")
+    given = value.get
+    text = given("value", "")
     text = text if isinstance(text, str) else str(text)
-
-    def word(key: str, default: str) -> str:
-        found = value.get(key)
-        return found if isinstance(found, str) else default
-
+    measurand, context, location = given("measurand"), given("context"), given("location")
+    phase, unit, format_ = given("phase"), given("unit"), given("format")
     return Sample(
-        text=text,
-        value=number(text),
-        measurand=word("measurand", DEFAULT_MEASURAND),
-        context=word("context", DEFAULT_CONTEXT),
-        location=word("location", DEFAULT_LOCATION),
-        phase=word("phase", ""),
-        unit=word("unit", ""),
-        format=word("format", "Raw"),
-        stamp_us=stamp_us,
-        context_given="context" in value,
+        text,
+        number(text),
+        measurand if isinstance(measurand, str) else DEFAULT_MEASURAND,
+        context if isinstance(context, str) else DEFAULT_CONTEXT,
+        location if isinstance(location, str) else DEFAULT_LOCATION,
+        phase if isinstance(phase, str) else "",
+        unit if isinstance(unit, str) else "",
+        format_ if isinstance(format_, str) else "Raw",
+        stamp_us,
+        "context" in value,
     )

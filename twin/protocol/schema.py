@@ -5,7 +5,7 @@ in ``ACTIONS`` before any file is, so a name from the wire never becomes a path.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -69,7 +69,7 @@ def conforms(action: str, payload: Any, *, answer: bool) -> bool:
     if action not in ACTIONS:
         return False
     try:
-        return _quick(action, answer).is_valid({} if payload is None else payload)
+        return _quick(action, answer)({} if payload is None else payload)
     except (ValueError, RecursionError):
         return False
 
@@ -84,10 +84,10 @@ def violations(action: str, payload: Any, *, answer: bool) -> tuple[Violation, .
 
 
 @cache
-def _quick(action: str, answer: bool) -> jsonschema_rs.Draft4Validator:
+def _quick(action: str, answer: bool) -> Callable[[Any], bool]:
     plain = json.loads(json.dumps(schema_of(action, answer), default=float))
     # formats are annotations here: rule P006 reads time stamps itself
-    return jsonschema_rs.Draft4Validator(plain, validate_formats=False)
+    return jsonschema_rs.Draft4Validator(plain, validate_formats=False).is_valid
 
 
 @cache

@@ -83,11 +83,12 @@ class Rpc:
             self._known_from_us = frame.at_us
         kind = frame.kind
         if kind is Kind.TEXT:
-            if parsed.message is None or frame.sender is None:
+            message = parsed.message
+            if message is None or frame.sender is None:
                 return [self._event(EventKind.MALFORMED, frame, why="text", defects=parsed.defects)]
-            if isinstance(parsed.message, Call):
-                return [self._called(frame, parsed.message, parsed.defects)]
-            return [self._answered(frame, parsed.message, parsed.defects)]
+            if isinstance(message, Call):
+                return [self._called(frame, message, parsed.defects)]
+            return [self._answered(frame, message, parsed.defects)]
         if kind is Kind.OPEN:
             self._forget()
             self._opened = not frame.facts.get("late", False)
@@ -184,16 +185,16 @@ class Rpc:
         )
 
     def _is_pending(self, asked: PendingCall) -> bool:
-        stack = self._pending[asked.sender].get(asked.call.message_id, ())
-        return any(waiting is asked for waiting in stack)
+        stack = self._pending[asked.sender].get(asked.call.message_id)
+        return stack is not None and (stack[-1] is asked or any(waiting is asked for waiting in stack))
 
     def _drop(self, asked: PendingCall) -> None:
         pending = self._pending[asked.sender]
-        left = [waiting for waiting in pending[asked.call.message_id] if waiting is not asked]
-        if left:
-            pending[asked.call.message_id] = left
-        else:
+        stack = pending[asked.call.message_id]
+        if len(stack) == 1:
             del pending[asked.call.message_id]
+        else:
+            pending[asked.call.message_id] = [waiting for waiting in stack if waiting is not asked]
         self._outstanding[asked.sender] -= 1
 
     def _forget(self) -> None:

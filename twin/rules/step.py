@@ -1,12 +1,15 @@
 """What a rule sees (a Step), what it may answer (Found), and how it stands in the table (Rule)."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from twin.certificate.profile import Profile
 from twin.model import Event, EventKind, Fault, Severity, Side
+from twin.protocol.fold import stamps_of
+from twin.protocol.metering import Sample, samples
 from twin.protocol.state import StationState
 
 
@@ -19,11 +22,12 @@ class InForce(msgspec.Struct, frozen=True):
     seq: int | None = None
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, dict=True):
     """One event with the station's state before and after it, and the profile it is judged against.
 
     ``payload`` is the event's own message's, ``asked`` that of the CALL it answers; {} where there is none
-    or where it is no object.
+    or where it is no object. What several rules read of the payload is read once: ``meter_values``,
+    ``samples`` (those and ``transactionData``) and ``stamps`` (JSON pointer and text).
     """
 
     event: Event
@@ -32,6 +36,18 @@ class Step(msgspec.Struct, frozen=True):
     profile: Profile
     payload: dict[str, Any]
     asked: dict[str, Any]
+
+    @cached_property
+    def meter_values(self) -> tuple[Sample, ...]:
+        return tuple(samples(self.payload.get("meterValue")))
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        return (*self.meter_values, *samples(self.payload.get("transactionData")))
+
+    @cached_property
+    def stamps(self) -> tuple[tuple[str, str], ...]:
+        return tuple(stamps_of(getattr(self.event.message, "payload", None)))
 
     def in_force(self, key: str) -> InForce | None:
         """The value of a configuration key before this event: observed, else certified, else unknown."""
@@ -45,9 +61,10 @@ class Step(msgspec.Struct, frozen=True):
     def seconds_in_force(self, key: str) -> tuple[int, InForce] | None:
         """An integer key in force, in seconds; ``None`` when unknown or not a number."""
         value = self.in_force(key)
-        if value is None or not value.value.strip().isascii() or not value.value.strip().isdecimal():
+        if value is None:
             return None
-        return int(value.value), value
+        digits = value.value.strip()
+        return (int(digits), value) if digits.isascii() and digits.isdecimal() else None
 
     @property
     def took_s(self) -> float:
