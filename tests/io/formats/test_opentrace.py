@@ -1,6 +1,7 @@
 """open-ocpp-trace v1.1: conformant as consumer and as producer, and what goes out comes back."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -154,6 +155,25 @@ def test_a_record_keeps_the_wires_own_words(tmp_path):
     assert (record["chargePointId"], record["ocppVersion"]) == ("CP7", "1.6")
 
 
+def test_a_call_without_any_action_still_has_the_field(tmp_path):
+    (record,) = written(talk((S, '[2,"1","",{}]')), tmp_path / "t.jsonl")
+    check_record(record)
+    assert record["action"] == ""
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"chargePointId": "A\ud800"}, {"meta": {"conn": "c\ud800", "\udfff": [1]}}]
+)
+def test_a_lone_surrogate_beside_the_text_does_not_cost_the_message(tmp_path, spoilt):
+    path, again = tmp_path / "t.jsonl", tmp_path / "again.jsonl"
+    (record,) = written(talk((S, '[3,"1",{}]')), path)
+    path.write_text(json.dumps(record | {"action": "X\ud800"} | spoilt))
+    frames = read(path)
+    check_record(written(frames, again)[0])
+    assert read(again) == frames
+    assert "\ufffd" in again.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("connector", ["-1", "true", '"1"', "1.5", "null"])
 def test_a_connector_that_is_none_is_not_told(tmp_path, connector):
     (record,) = written(talk((S, f'[2,"1","X",{{"connectorId":{connector}}}]')), tmp_path / "t.jsonl")
@@ -214,9 +234,9 @@ def test_records_without_a_frame_are_reported(tmp_path, change, why):
 
 def test_a_record_without_raw_is_rebuilt_and_marked(tmp_path):
     path = tmp_path / "t.jsonl"
-    texts = ['[2,"1","Reset",{"type":"Soft"}]', '[3,"1",{}]', '[4,"1","NotSupported","ä",{}]']
-    records = written(talk(*((C, text) for text in texts)), path)
-    path.write_text("\n".join(json.dumps(r | {"raw": None}) for r in records))
+    texts = ['[2,"1","Reset",{"x": 4321.10}]', '[3,"1",{}]', '[4,"1","NotSupported","ä",{"n":0.10}]']
+    written(talk(*((C, text) for text in texts)), path)
+    path.write_text(re.sub('"raw":"([^"\\\\]|\\\\.)*"', '"raw":null', path.read_text("utf-8")), "utf-8")
     frames = read(path)
     assert [frame.text for frame in frames] == texts
     assert all(frame.facts["reconstructed"] for frame in frames)

@@ -73,6 +73,13 @@ def test_the_handshake_keeps_names_and_hides_secrets(session):
     }
 
 
+def test_a_lone_surrogate_in_the_handshake_does_not_cost_the_link(session):
+    frames, report = session(("meta", OPEN | {"path": "/\ud800", "headers": {"X-\udfff": "\ud800"}}))
+    assert frames[0].station == "\ufffd"
+    assert frames[0].facts["request_headers"] == [["X-\ufffd", "\ufffd"]]
+    assert report.unusable == 0
+
+
 def test_a_clean_close_is_a_close_frame_and_then_the_end(session):
     frames, _ = session(
         ("meta", OPEN),

@@ -1,5 +1,6 @@
 """Text logs: every shape in lines of our own, and the traps between a line and a frame."""
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -67,6 +68,10 @@ ONE_LINE = [
     (f"{D} - ocpp - INFO - CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
     (f"{D} ocpp      INFO     CP 1: receive message {BOOT}", S, "CP 1", D, "ocpp library"),
     (f"{D}:ocpp:INFO:CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
+    (f"INFO     ocpp:charge_point.py:352 CP_1: receive message {BOOT}", S, "CP_1", None, "ocpp library"),
+    (f"{D} | INFO | ocpp.v16:start:12 - CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
+    (f"INFO:ocpp.charge_point:CP_1: receive message {BOOT}", S, "CP_1", None, "ocpp library"),
+    (f"[{D}] [INFO] [ocpp] CP 1: send {BOOT}", S, "CP 1", D, "ocpp library"),
     (f"{D} | INFO | CP_1: receive message {BOOT}", S, "CP_1", D, "ocpp library"),
     (f"{STEVE}- [chargeBoxId=X, sessionId=58-9] Received: {BOOT}", S, "X", D, "SteVe"),
     (f"{STEVE}(qtp133-30) - [chargeBoxId=X, sessionId=58-9] Sending: {BOOTED}", C, "X", D, "SteVe"),
@@ -105,6 +110,7 @@ def test_every_shape_has_a_line():
     tried = {shape for *_, shape in ONE_LINE} | {
         "evcc error",
         "ocpp library, unreadable message",
+        "ocpp library, exception",
         "ocpp library, time-out",
         "websockets debug",
         "libocpp",
@@ -311,6 +317,77 @@ def test_python_repr_of_a_logged_frame_is_a_copy(log):
     assert report.duplicates == 1
 
 
+@pytest.mark.parametrize("payload", ["{'connectorId': 3, 'errorCode': 'X'}", "{'connectorId': 4}"])
+def test_a_payload_that_a_rule_refused_is_the_call_above_it(log, payload):
+    """Shape 7: the line tells no id, so action and payload must be the same."""
+    call = '[2,"7","StatusNotification",{"connectorId":3,"errorCode":"X"}]'
+    frames, report = log(
+        f"{HA}A: receive message {call}",
+        f"{HA}Exception occurred: Payload '{payload}' for action 'StatusNotification' is not valid: no",
+        f"ocpp.exceptions.FormatError: Payload '{payload}' for action 'StatusNotification' is not valid",
+    )
+    copies = 2 if "X" in payload else 1
+    assert (len(frames), frames[0].text, report.duplicates) == (3 - copies, call, copies)
+
+
+def test_a_traceback_says_the_unreadable_text_again_in_python_spelling(log):
+    text = '[3,"f6b1",{"data":"it\'s \\"x","configurationKey":[]'
+    frames, report = log(
+        f"{HA}A: receive message {text}",
+        f"{HA}Unable to parse message: '{text}', it doesn't seem to be valid OCPP message",
+        "Traceback (most recent call last):",
+        f"ocpp.exceptions.FormatViolationError: no, {{'cause': 'not JSON', 'ocpp_message': {text!r}}}",
+    )
+    assert [frame.text for frame in frames] == [text]
+    assert (report.duplicates, report.unusable) == (2, 1)
+
+
+ESCAPES = (
+    '[2,"5","DataTransfer",{"vendorId":"EN","data":"{\\"sn\\":\\"0123456789\\",\\"fw\\":\\"V4\\\\3\\"}"}]'
+)
+
+
+def test_the_websockets_logger_doubles_backslashes(log):
+    (frame,), report = log(f"{WS}< TEXT {ESCAPES!r} [{len(ESCAPES)} bytes]")
+    assert (frame.text, report.marked) == (ESCAPES, {})
+    (frame,), _ = log(f"{WS}< TEXT '[2,\\x]' [6 bytes]")
+    assert frame.text == "[2,\\x]"  # no escape of Python's: as printed
+
+
+@pytest.mark.parametrize("tail", range(8, 40))
+def test_copies_are_known_in_the_websockets_loggers_spelling(log, tail):
+    printed = repr(ESCAPES)
+    printed = printed[:45] + "..." + printed[-tail:]  # cut in the middle of an escape, some of them
+    frames, report = log(f"{WS}< TEXT {printed} [{len(ESCAPES)} bytes]", f"{HA}A: receive message {ESCAPES}")
+    assert ([frame.text for frame in frames], report.duplicates) == ([ESCAPES], 1)
+
+
+def test_the_same_answer_both_ways_is_two_frames(log):
+    """Both sides count their ids from 1."""
+    text = '[3,"1",{}]'
+    websockets = "TEXT '[3,\"1\",{}]' [10 bytes]"
+    lines = (
+        f"{WS}< {websockets}",
+        f"{HA}A: receive message {text}",
+        f"{HA}A: send {text}",
+        f"{WS}> {websockets}",
+    )
+    frames, _ = log(*lines)
+    assert [(frame.sender, frame.station) for frame in frames] == [(S, "A"), (C, "A")]
+    assert [frame.facts["source"]["line"] for frame in frames] == [1, 3]
+
+
+def test_the_same_frame_of_two_stations_is_two_frames(log):
+    frames, _ = log(f"{EVCC}recv A: {BEAT}", f"INFO:ocpp:B: receive message {BEAT}")
+    assert [frame.station for frame in frames] == ["A", "B"]
+
+
+def test_a_retransmission_that_two_loggers_say_is_two_frames(log):
+    said = [f"{WS}< TEXT '{BEAT}' [{len(BEAT)} bytes]", f"{HA}A: receive message {BEAT}"]
+    frames, report = log(*said, *said)
+    assert (len(frames), report.duplicates) == (2, 2)
+
+
 def test_blocked_by_a_proxy_with_the_date_on_another_line(log):
     frames, _ = log(
         "[2026-05-04 10:00:00]",
@@ -332,6 +409,17 @@ def test_blocked_by_a_proxy_with_the_date_on_another_line(log):
         ([f"INFO:ocpp:C: send {BOOT}", f"INFO:ocpp:C: receive message {BOOTED}"], [S, C]),
         ([f"INFO:ocpp:C: receive message {BOOT}", f"INFO:ocpp:C: send {DATA}"], [S, C]),
         ([f"INFO:ocpp:C: send {DATA}", f"INFO:ocpp:C: receive message {BOOT}"], [C, S]),
+        # both ends in one log: each CALL tells for itself, and for its answer
+        (
+            [
+                f"INFO:ocpp:C: {verb} {text}"
+                for text in (BOOT, BOOTED)
+                for verb in ("send", "receive message")
+            ],
+            [S, S, C, C],
+        ),
+        # a formatter of the station's own with brackets is not Home Assistant's
+        ([f"[10:00] [INFO] [ocpp] C: send {BOOT}", f"[10:00] [INFO] [ocpp] C: send {DATA}"], [S, S]),
         # no word at all: who may send it, then what it answers
         ([BOOT, BOOTED], [S, C]),
         ([DATA, '[3,"21",{"status":"Accepted"}]'], [None, None]),
@@ -399,7 +487,7 @@ def test_stamps_never_decrease_and_the_printed_time_is_kept(log):
 
 def test_a_log_without_times_takes_those_of_the_payloads(log):
     frames, report = log(BOOT, BOOTED, BEAT)
-    assert [format_us(frame.at_us)[:16] for frame in frames][1:] == ["2026-05-04T08:00"] * 2
+    assert [format_us(frame.at_us)[:16] for frame in frames] == ["2026-05-04T08:00"] * 3
     assert report.notes[0].startswith("no time in the log")
 
 
@@ -408,10 +496,43 @@ def test_a_journal_without_year_takes_it_from_the_payload(log):
     assert format_us(frames[0].at_us) == "2026-05-04T08:00:00.000000Z"
 
 
-def test_a_container_log_in_json(log):
-    inner = f"{EVCC}recv A: {BOOT}".replace('"', '\\"')
-    frames, _ = log(f'{{"log":"{inner}\\n","stream":"stdout","time":"2026-05-04T08:00:00Z"}}')
+def test_the_year_that_a_later_payload_tells_is_that_of_the_lines_above(log):
+    frames, _ = log(
+        f"Dec 31 23:59:58 host app[1]: recv A: {BEAT}",
+        f"Jan  1 00:00:02 host app[1]: recv A: {BEAT}",
+        'Jan  1 00:00:03 host app[1]: Sending: [3,"1",{"currentTime":"2025-12-31T23:00:03Z"}]',
+        f"Feb 30 00:00:03 host app[1]: recv A: {BEAT}",
+        f"Jan  1 00:00:04 host app[1]: recv A: {BEAT}",
+        log_timezone="Europe/Berlin",
+    )
+    stamps = ["2025-12-31T22:59:58", *["2025-12-31T23:00:0" + second for second in "2334"]]
+    assert [format_us(frame.at_us)[:19] for frame in frames] == stamps
+
+
+def test_new_year_in_a_journal_without_years(log):
+    frames, _ = log(
+        'Dec 31 23:59:58 host app[1]: Sending: [3,"1",{"currentTime":"2025-12-31T23:59:58Z"}]',
+        f"Jan  1 00:00:02 host app[1]: recv A: {BEAT}",
+    )
+    assert [format_us(frame.at_us)[:10] for frame in frames] == ["2025-12-31", "2026-01-01"]
+
+
+@pytest.mark.parametrize("last", ["9999-12-31 23:59:59", "9999-12-31T23:59:59-12:00"])
+def test_the_calendar_ends(log, last):
+    frames, _ = log(f"[{last}]", f"[00:00:01] x {BEAT}", f"Jan  1 00:00:01 host a[1]: recv A: {BOOT}")
+    assert len(frames) == 2
+
+
+@pytest.mark.parametrize("spelt", ['{{"log":{0}}}', '{{ "PRIORITY": "6", "MESSAGE" : {0} }}'])
+def test_a_container_log_in_json(log, spelt):
+    frames, _ = log(spelt.format(json.dumps(f"{EVCC}recv A: {BOOT}\n")))
     assert (frames[0].text, frames[0].station) == (BOOT, "A")
+
+
+def test_a_lone_surrogate_that_json_spells_is_no_text(log):
+    line = f"{WS}< TEXT '[2,\ud800]' [7 bytes]"
+    frames, _ = log(json.dumps({"log": line}), f"{WS}< TEXT '[2,\\ud800]' [7 bytes]")
+    assert [frame.text.encode() for frame in frames] == ["[2,\ufffd]".encode(), b"[2,\\ud800]"]
 
 
 def test_odd_bytes(log):
@@ -472,7 +593,20 @@ PIECES = st.sampled_from(
         "Payload '{",
         "<Call - unique_id=",
     ]
-    + [f"{WS}< TEXT '", "...", "' [318 bytes]", "#", "//", '{"log":"', "10:00:00", "May  4 ", "99/99/9999 "]
+    + [
+        f"{WS}< TEXT '",
+        "...",
+        "' [318 bytes]",
+        "#",
+        "//",
+        '{"log":"',
+        "9999-12-31 23:59:59",
+        "\\",
+        "[3",
+        "10:00:00",
+        "May  4 ",
+        "99/99/9999 ",
+    ]
 )
 ANY_LOG = st.lists(PIECES | st.text(max_size=8) | st.binary(max_size=4), max_size=40).map(
     lambda pieces: b"".join(x if isinstance(x, bytes) else x.encode("utf-8", "replace") for x in pieces)

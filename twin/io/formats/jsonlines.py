@@ -1,11 +1,14 @@
 """Lines and JSON records of a source file, each accounted for in the report, whatever bytes it holds."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from twin.io.reading import MAX_TEXT, CaptureError, ImportReport
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # a pair is one character of a Python text
 
 
 def numbered_lines(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
@@ -49,6 +52,15 @@ def numbered_records(path: Path, report: ImportReport) -> Iterator[tuple[int, by
 def shown(line: bytes) -> str:
     """The beginning of a line for the report."""
     return line[:200].decode(errors="replace")
+
+
+def mended[T](value: T) -> T:
+    """The same JSON value with U+FFFD for every lone surrogate, which JSON can spell and no file can hold."""
+    text = json.dumps(value, ensure_ascii=False)
+    if is_unicode(text):
+        return value
+    mended_value: T = json.loads(_LONE_SURROGATE.sub("\ufffd", text))
+    return mended_value
 
 
 def is_unicode(text: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from twin.io.formats.jsonlines import is_unicode, numbered_records, shown
+from twin.io.formats.jsonlines import is_unicode, mended, numbered_records, shown
 from twin.io.reading import Format, ImportReport, Reading, ReadOptions, WriteReport
 from twin.model import Call, CallError, CallResult, Event, EventKind, Flaw, Frame, Kind, Message, Parsed, Side
 from twin.protocol.codec import parse, payload_text
@@ -53,7 +53,7 @@ def read(path: Path, options: ReadOptions) -> Reading:
 def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
     seq, last_us = 0, 0
     for number, line, record in numbered_records(path, report):
-        frame = _frame(record, seq + 1, last_us)
+        frame = _frame(record, line, seq + 1, last_us)
         if isinstance(frame, str):
             report.unused_line(number, shown(line), frame)
             continue
@@ -65,7 +65,7 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
     report.settle()
 
 
-def _frame(record: Mapping[str, Any], seq: int, last_us: int) -> Frame | str:
+def _frame(record: Mapping[str, Any], line: bytes, seq: int, last_us: int) -> Frame | str:
     """The Frame of one record, or why it is none."""
     if "kind" in record:
         return "not a record but a line of a capture"
@@ -78,18 +78,18 @@ def _frame(record: Mapping[str, Any], seq: int, last_us: int) -> Frame | str:
     if stamp is None:
         return "timestamp is not a time"
     meta, station = record.get("meta"), record.get("chargePointId")
-    meta = meta if isinstance(meta, dict) else {}
-    station = station if isinstance(station, str) else ""
+    meta = mended(meta) if isinstance(meta, dict) else {}
+    station = mended(station) if isinstance(station, str) else ""
     facts = {key: value for key, value in meta.items() if key not in _PLACE}
     if (
         "answers" not in meta
         and record.get("messageType") != "CALL"
         and isinstance(record.get("action"), str)
     ):
-        facts["action"] = record["action"]  # conformance/README.md: the effective action of an orphan
+        facts["action"] = mended(record["action"])  # conformance/README.md: the effective action of an orphan
     text = record.get("raw")
     if not isinstance(text, str):
-        text = _text_of(record)
+        text = _text_of(record, line)
         facts["reconstructed"] = True
     if text is None or not is_unicode(text):
         return "neither raw nor a message"
@@ -109,19 +109,23 @@ def _frame(record: Mapping[str, Any], seq: int, last_us: int) -> Frame | str:
     )
 
 
-def _text_of(record: Mapping[str, Any]) -> str | None:
-    """The message in our own spelling where the producer kept no ``raw``."""
+def _text_of(record: Mapping[str, Any], line: bytes) -> str | None:
+    """The message where the producer kept no ``raw``, its payload sliced from the line: ``4321.10`` stays."""
     type_id, message_id = _TYPE_IDS.get(str(record.get("messageType"))), record.get("messageId")
     if type_id is None or not isinstance(message_id, str):
         return None
-    rest: list[Any] = [record.get("payload", {})]
+    try:
+        slices = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        error = msgspec.json.decode(slices["error"], type=dict[str, msgspec.Raw]) if type_id == 4 else {}
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, KeyError):
+        return None
+    rest = [slices.get("payload", b"{}")]
     if type_id == 2:
-        rest.insert(0, record.get("action"))
+        rest.insert(0, slices.get("action", b"null"))
     elif type_id == 4:
-        error = record.get("error")
-        error = error if isinstance(error, dict) else {}
-        rest = [error.get("code", ""), error.get("description", ""), error.get("details", {})]
-    return json.dumps([type_id, message_id, *rest], ensure_ascii=False, separators=(",", ":"))
+        rest = [error.get("code", b'""'), error.get("description", b'""'), error.get("details", b"{}")]
+    text = b"[%d,%b]" % (type_id, b",".join([_encode(message_id), *map(bytes, rest)]))
+    return text.decode()
 
 
 def is_record(frame: Frame, parsed: Parsed) -> bool:
@@ -153,16 +157,16 @@ def record_of(
     head: dict[str, Any] = {
         "schemaVersion": SCHEMA_VERSION,
         "timestamp": format_us(frame.at_us),
-        "ocppVersion": ocpp_version,
+        "ocppVersion": ocpp_version or None,
         "transport": "json",
-        "chargePointId": frame.station,
+        "chargePointId": frame.station or None,
         "connectorId": _connector_id(message),
         "direction": DIRECTIONS[frame.sender],
         "messageType": MESSAGE_TYPES[type(message)],
         "messageId": message.message_id,
-        "action": message.action if isinstance(message, Call) else action,
+        "action": message.action if isinstance(message, Call) else action or None,
     }
-    fields = [_field(key, value) for key, value in head.items() if value is not None and _is_told(key, value)]
+    fields = [_field(key, value) for key, value in head.items() if value is not None]
     if isinstance(message, CallError):
         fields.append(b'"error":{' + b",".join(_error(message, frame.text)) + b"}")
     elif (payload := payload_text(frame.text)) is not None:
@@ -283,10 +287,6 @@ def _error(message: CallError, text: str) -> list[bytes]:
 def _one_line(json_text: bytes) -> bytes:
     """The same JSON without line breaks: outside strings they are white space, inside they cannot stand."""
     return json_text.replace(b"\r", b"").replace(b"\n", b"")
-
-
-def _is_told(key: str, value: Any) -> bool:
-    return value != "" or key == "messageId"
 
 
 def _field(key: str, value: Any) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from twin.io.formats.jsonlines import is_unicode, numbered_records, shown
+from twin.io.formats.jsonlines import is_unicode, mended, numbered_records, shown
 from twin.io.reading import Format, ImportReport, Reading, ReadOptions
 from twin.model import Frame, Kind, Side
 from twin.protocol.timestamps import parse_stamp
@@ -42,6 +42,7 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
     ] = {}  # link: who closed first, and whether the socket just ended
     seq, last_us = 0, 0
     for number, line, record in numbered_records(path, report):
+        record |= mended({key: value for key, value in record.items() if key != "raw"})
         link = f"c{record.get('conn')}"
         parts = _parts(record, link, first_closer)
         stamp = parse_stamp(record["t"]) if isinstance(record.get("t"), str) else None

@@ -4,31 +4,27 @@ The shapes stand in ``textlog_shapes.SHAPES``; what cannot be known is said, nev
 """
 
 import re
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from twin.io.formats.textlog_copies import Key, key_of, without_copies
 from twin.io.formats.textlog_lines import Item, find_message, items, strip_line
 from twin.io.formats.textlog_shapes import BARE, REPR_CALL, REPR_PAYLOAD, SENDERS
-from twin.io.formats.textlog_times import Zone, asked_zone, modal_zone
+from twin.io.formats.textlog_times import Zone, asked_zone, modal_zone, told_years
 from twin.io.reading import Format, ImportReport, Reading, ReadOptions
 from twin.model import Call, Frame, Kind, Message, Parsed, Side
 from twin.protocol.actions import ACTIONS
 from twin.protocol.codec import parse
 from twin.protocol.timestamps import parse_stamp
 
-_HELD = 32  # messages within which a second logger's copy is looked for
-_REMEMBERED = 4096  # messages that a quotation may repeat; and CALLs that wait for an answer
+_REMEMBERED = 4096  # CALLs that wait for an answer
 _LEARNT = 2000  # messages from which time zone and logging side are learnt
 _LEARNT_CHARACTERS = 32 * 1024 * 1024
-_SECOND_US = 1_000_000
-_MESSAGE_ID = re.compile(r'\[\s{0,8}([234])\s{0,8},\s{0,8}"([^"\\]{0,80})"')
+_DISSENT = 4  # one station's odd CALL is no second writer, every fifth vote is
 _PAYLOAD_TIME = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"([^"\\]{10,40})"')
-_ELISION = "..."
-
-type _Key = tuple[str, str]
 
 
 def sniff(path: Path, head: bytes) -> float:
@@ -55,8 +51,10 @@ def read(path: Path, options: ReadOptions) -> Reading:
 
 
 def _frames(path: Path, options: ReadOptions, zone: Zone | None, report: ImportReport) -> Iterator[Frame]:
-    messages = _without_copies(items(path, report), report)
+    messages = without_copies(items(path, report), report)
     learnt = _take(messages)
+    for item, time in zip(learnt, told_years([item.time for item in learnt]), strict=True):
+        item.time = time
     placing = _Placing(learnt, options.logged_by, zone)
     known = total = 0
     for item in chain(learnt, messages):
@@ -82,104 +80,6 @@ def _take(messages: Iterator[Item]) -> list[Item]:
     return taken
 
 
-# --- copies -----------------------------------------------------------------------------------------------
-
-
-def _without_copies(messages: Iterable[Item], report: ImportReport) -> Iterator[Item]:
-    """Drop what a second logger, or an error line, says again. A repeat by the same logger is real."""
-    held: deque[Item] = deque()
-    texts: OrderedDict[int, None] = OrderedDict()
-    ids: OrderedDict[_Key, None] = OrderedDict()
-    for item in messages:
-        if original := _held_original(item, held):
-            _merge(original, item)
-            _drop(item, report, "")
-        elif _repeats(item, texts, ids):
-            _drop(item, report, "")
-        elif "waited" in item.marks:
-            _drop(item, report, "time-out of a CALL that the log does not hold")
-        else:
-            _remember(texts, hash(item.text))
-            _remember(ids, _key(item.text))
-            held.append(item)
-            if len(held) > _HELD:
-                yield held.popleft()
-    yield from held
-
-
-def _held_original(item: Item, held: Iterable[Item]) -> Item | None:
-    return next((other for other in held if _is_copy(item, other)), None)
-
-
-def _is_copy(item: Item, other: Item) -> bool:
-    if item.shape.name == other.shape.name:
-        return False
-    quoted = item.shape.quotes or other.shape.quotes
-    if not quoted and item.time and other.time and abs(item.time.local_us - other.time.local_us) > _SECOND_US:
-        return False
-    if "reconstructed" in item.marks or "reconstructed" in other.marks:
-        return _key(item.text) == _key(other.text) != ("", "")
-    return item.text == other.text or _abbreviates(item, other) or _abbreviates(other, item)
-
-
-def _abbreviates(short: Item, whole: Item) -> bool:
-    if "abbreviated" not in short.marks or "abbreviated" in whole.marks:
-        return False
-    if short.bytes_said is not None and short.bytes_said != len(whole.text.encode()):
-        return False
-    head, _, tail = short.text.partition(_ELISION)
-    return whole.text.startswith(head) and whole.text.endswith(tail)
-
-
-def _repeats(item: Item, texts: OrderedDict[int, None], ids: OrderedDict[_Key, None]) -> bool:
-    """Whether a quotation repeats something further back than what is held."""
-    if not item.shape.quotes:
-        return False
-    if "reconstructed" in item.marks:
-        return _key(item.text) in ids
-    return hash(item.text) in texts
-
-
-def _merge(original: Item, copy: Item) -> None:
-    """Keep the better of two: a wire text before a quotation, a quotation before an abbreviation."""
-    if original.text == copy.text and (original.shape.until or copy.shape.until):
-        original.marks.discard("truncated")  # the peer's library saw the same text: it was sent like this
-    if _worth(copy) > _worth(original):
-        lines = original.lines
-        for field in Item.__struct_fields__:
-            setattr(original, field, getattr(copy, field))
-        copy.lines, original.lines = lines, copy.lines
-    original.station = original.station or copy.station
-
-
-def _worth(item: Item) -> int:
-    if "reconstructed" in item.marks:
-        return 0
-    if "abbreviated" in item.marks:
-        return 1
-    return 2 if item.shape.quotes else 3
-
-
-def _drop(item: Item, report: ImportReport, why: str) -> None:
-    report.used -= item.lines
-    if not why:
-        report.duplicates += item.lines
-    elif item.lines:
-        report.unused_line(item.number, item.text, why)
-
-
-def _remember[K](memory: OrderedDict[K, None], key: K) -> None:
-    memory[key] = None
-    memory.move_to_end(key)
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)
-
-
-def _key(text: str) -> _Key:
-    match = _MESSAGE_ID.match(text)
-    return (match[1], match[2]) if match and match[2] != "?" else ("", "")
-
-
 # --- direction, link and time -----------------------------------------------------------------------------
 
 
@@ -197,8 +97,9 @@ class _Placing:
         elif zoned:
             self.time_note = "times carry their own zone"
         first = next((item.time for item in learnt if item.time), None)
-        self.last_us = self.zone.utc_us(first) if first else 0
-        self.asked: OrderedDict[_Key, Side] = OrderedDict()
+        payload_us = next((at_us for item in learnt for at_us in _payload_times(item.text)), 0)
+        self.last_us = self.zone.utc_us(first) if first else payload_us
+        self.asked: OrderedDict[Key, Side] = OrderedDict()
         self.seq = 0
         self.last_flaws: tuple[str, ...] = ()
 
@@ -242,7 +143,7 @@ class _Placing:
 
     def _sender(self, item: Item, parsed: Parsed, link: str) -> Side | None:
         """By the words of the line, else by who may send it, else by the CALL it answers."""
-        message, key = parsed.message, _key(item.text)
+        message, key = parsed.message, key_of(item.text)
         sender = item.shape.sender(item.verb, self.voted)
         if sender is None and isinstance(message, Call):
             sender = _only_sender(message)
@@ -274,7 +175,10 @@ def _logging_side(learnt: Iterable[Item]) -> Side | None:
             # a verb read as if the station had logged it: right, or the CSMS has
             agrees = item.shape.sender(item.verb, Side.STATION) is sender
             votes[Side.STATION if agrees else Side.CSMS] += 1
-    return votes.most_common(1)[0][0] if votes else None
+    if not votes:
+        return None
+    side, most = votes.most_common(1)[0]
+    return side if votes[side.other] * _DISSENT < most else None  # else both ends write in this log
 
 
 def _only_sender_of(text: str) -> Side | None:

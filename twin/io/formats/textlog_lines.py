@@ -5,13 +5,12 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from twin.io.formats import textlog_shapes as shapes
-from twin.io.formats.jsonlines import numbered_lines
+from twin.io.formats.jsonlines import is_unicode, mended, numbered_lines
 from twin.io.formats.jsonscan import Scanner
 from twin.io.formats.textlog_shapes import BARE, FRAME_START, HEAD, PYTHON_REPR, Shape
 from twin.io.formats.textlog_times import LogTime, TimeReader
@@ -38,6 +37,7 @@ class Item(msgspec.Struct):
     marks: set[str] = msgspec.field(default_factory=set)
     bytes_said: int | None = None
     lines: int = 1  # of the source that this message accounts for
+    heard: set[str] = msgspec.field(default_factory=set)  # names of the shapes that said it
 
 
 class _Stripped(msgspec.Struct, frozen=True):
@@ -154,7 +154,7 @@ class _Reader:
         shape = item.shape
         if shape.until:
             end = body.find(shape.until, start)
-            item.text = body[start:] if end < 0 else body[start:end]
+            item.text = _wire_text(body, start, len(body) if end < 0 else end, shape)
             return len(body)
         if shape.elided:
             return _abbreviated(item, body, start)
@@ -222,9 +222,8 @@ class _Open:
 
 def strip_line(line: str) -> _Stripped:
     """Take off colours, container and journal prefixes, then a comment sign."""
-    if line.startswith(shapes.JSON_LOG):
-        with suppress(ValueError, RecursionError):
-            line = str(json.loads(line)["log"]).rstrip("\r\n")
+    if shapes.JSON_LINE.match(line):
+        line = _json_line(line)
     carrier_time, journal = "", False
     for carrier in shapes.CARRIERS:
         if match := carrier.match(line):
@@ -238,6 +237,16 @@ def strip_line(line: str) -> _Stripped:
         line = line[comment.end() :]
     cut = journal and line.endswith(">")  # journalctl cuts long lines this way
     return _Stripped(line, carrier_time, comment is not None, cut)
+
+
+def _json_line(line: str) -> str:
+    """The line that a container or a journal wrote as a string of a JSON object, else the line itself."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    said = next((record[key] for key in shapes.JSON_KEYS if isinstance(record.get(key), str)), None)
+    return line if said is None else mended(said).rstrip("\r\n")
 
 
 def find_message(body: str, place: int) -> tuple[Shape, str, str, int] | None:
@@ -254,12 +263,26 @@ def find_message(body: str, place: int) -> tuple[Shape, str, str, int] | None:
 def _abbreviated(item: Item, body: str, start: int) -> int:
     """Shape 8: a quotation with the number of bytes behind it; the middle is left out of long ones."""
     said = _BYTES_SAID.search(body, max(start, len(body) - 100))
-    item.text = body[start : said.start()] if said else body[start:].rstrip()
+    item.text = body[start:].rstrip()
     if said:
         item.bytes_said = int(said[1])
-    if item.bytes_said != len(item.text.encode()):
-        item.marks.add("abbreviated" if "..." in item.text else "truncated")
+        item.text = body[start : said.start()]
+        whole = _wire_text(body, start, said.start(), item.shape)
+        if item.bytes_said == len(whole.encode()):
+            item.text = whole
+            return len(body)
+    item.marks.add("abbreviated" if "..." in item.text else "truncated")
     return len(body)
+
+
+def _wire_text(body: str, start: int, end: int, shape: Shape) -> str:
+    """What was quoted, with the escapes undone that ``repr`` has added; as printed where that cannot be."""
+    quoted = body[start:end]
+    if not shape.escaped or "\\" not in quoted:
+        return quoted
+    quote = body[start - 1]
+    text = _literal(f"{quote}{quoted}{quote}")
+    return text if isinstance(text, str) and is_unicode(text) else quoted
 
 
 def _python_repr(number: int, body: str) -> tuple[Item, int] | None:

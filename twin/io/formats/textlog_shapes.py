@@ -41,8 +41,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     message whatever it looks like, the others only by ``[``. ``quotes`` marks a line that repeats a message
     which another line holds as a rule; ``received`` where it quotes what the logging side had received.
     ``below`` allows the frame to begin on the next line. ``until`` is what ends the quotation. ``elided``
-    rows leave out the middle of long messages and tell the length. ``lone`` rows never name a station: it is
-    the one whose path was seen, as long as there was only one.
+    rows leave out the middle of long messages and tell the length. ``escaped`` rows quote as Python's
+    ``repr`` does. ``lone`` rows never name a station: it is the one whose path was seen, as long as there was
+    only one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     received: bool = False
     below: bool = False
     elided: bool = False
+    escaped: bool = False
     lone: bool = False
     until: str = ""
     mark: str = ""
@@ -78,8 +80,13 @@ _JSON_MESSAGE = rf"(?P<verb>received|sent) JSON message (?:from|to) {_STATION}: 
 _RECV = rf"(?P<verb>recv|send|sent) {_STATION}: "
 _OCPP_VERB = r"(?P<verb>receive message|send) (?=\S)"
 _LEVEL = r"[\s:|\[\]-]{1,12}(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|\]-]{1,12}"
+_OCPP_BRACKETS = r"\[ocpp(?:\.[\w.]{1,40})?\] (?P<station>.{0,200}?) ?: " + _OCPP_VERB
+_LOGGED_AT = r"(?:[\w.]{1,60}:\d{1,6} (?:- )?)?"  # charge_point.py:352, start:123 -
 _UNREADABLE = r"Unable to parse message: '(?=.)"
 _PROXY = r"\[(?P<verb>client->target|target->client)"
+
+
+_WEBSOCKETS = {"elided": True, "escaped": True, "lone": True}
 
 
 def _websockets(part: str) -> str:
@@ -115,6 +122,15 @@ SHAPES: tuple[Shape, ...] = (
     ),
     _row("ocpp library, unreadable message", 7, _UNREADABLE, quotes=True, received=True, until="', it doesn"),
     _row(
+        "ocpp library, exception",
+        7,
+        r"'ocpp_message': '(?=\[)",
+        quotes=True,
+        received=True,
+        escaped=True,
+        until="'}",
+    ),
+    _row(
         "ocpp library, time-out",
         7,
         r"Waited [\d.]{1,12} ?s for response on (?=\[)",
@@ -124,12 +140,18 @@ SHAPES: tuple[Shape, ...] = (
     _row(
         "Home Assistant ocpp",
         6,
-        r"\[ocpp(?:\.[\w.]{1,40})?\] (?P<station>.{0,200}?) ?: " + _OCPP_VERB,
+        r"\([^\[\]\n]{1,60}\) " + _OCPP_BRACKETS,  # (MainThread): nobody else names the thread here
         logger=Side.CSMS,
         raw=True,
     ),
+    _row("ocpp library", 9, _OCPP_BRACKETS, raw=True),
     _row("ocpp library", 9, r"\bocpp\b" + _LEVEL + r"(?P<station>.{0,200}?): " + _OCPP_VERB, raw=True),
-    _row("ocpp library", 9, r"(?:^|[\s:])ocpp: ?(?P<station>.{0,200}?): " + _OCPP_VERB, raw=True),
+    _row(
+        "ocpp library",
+        9,
+        rf"(?:^|[\s:])ocpp(?:\.[\w.]{{1,40}})?: ?{_LOGGED_AT}(?P<station>.{{0,200}}?): " + _OCPP_VERB,
+        raw=True,
+    ),
     _row("ocpp library", 9, r"(?:^|[\s|\]])(?P<station>[^\s|\]]{0,200}): " + _OCPP_VERB, raw=True),
     _row(
         "SteVe",
@@ -140,9 +162,9 @@ SHAPES: tuple[Shape, ...] = (
         raw=True,
     ),
     _row("SteVe without prefix", 10, r"^\s{0,8}(?P<verb>Received|Sending): (?=\[)", logger=Side.CSMS),
-    _row("websockets debug", 8, _websockets("server"), logger=Side.CSMS, elided=True, lone=True),
-    _row("websockets debug", 8, _websockets("client"), logger=Side.STATION, elided=True, lone=True),
-    _row("websockets debug", 8, _websockets(r"\w{1,20}"), elided=True, lone=True),
+    _row("websockets debug", 8, _websockets("server"), logger=Side.CSMS, **_WEBSOCKETS),
+    _row("websockets debug", 8, _websockets("client"), logger=Side.STATION, **_WEBSOCKETS),
+    _row("websockets debug", 8, _websockets(r"\w{1,20}"), **_WEBSOCKETS),
     _row(
         "libocpp",
         11,
@@ -203,7 +225,8 @@ CARRIERS: tuple[re.Pattern[str], ...] = (
     ),
 )
 COMMENT = re.compile(r"^\s{0,40}(?:#|//|--|;|\*) ?")
-JSON_LOG = '{"log":"'  # docker's json-file driver: the line is a JSON string
+JSON_LINE = re.compile(r'^\s{0,8}\{\s{0,8}"')
+JSON_KEYS = ("log", "MESSAGE")  # docker's json-file driver; journalctl -o json
 
 # What a frame that goes on over several lines can go on with.
 CONTINUES = re.compile(r'^\s{0,200}(?:["{}\[\],:\d-]|true\b|false\b|null\b)')

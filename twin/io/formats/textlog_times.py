@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -18,21 +18,27 @@ _CLOCK_ONLY = re.compile(r"(?<![\d:.-])" + _CLOCK + r"(?![\d:])")
 _MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9} | {
     "oct": 10, "nov": 11, "dec": 12, "mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12,
 }  # fmt: skip
-_PAYLOAD_YEAR = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"(\d{4})-')
+_PAYLOAD_MONTH = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"(\d{4})-(\d\d)-')
+_GUESSED_YEAR = 1972  # until a payload tells: any day of the calendar fits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 _HALF_DAY_US = 43_200_000_000
 _QUARTER_US = 900_000_000
+_HALF_A_YEAR, _JANUARY_TO_DECEMBER = 6, 11  # months
 _TOLERANCE_US = 120_000_000  # payload times lie around the log's: a clock may be two minutes wrong
 _MOST_QUARTERS = 14 * 4  # UTC-12 to UTC+14
 
 
 class LogTime(msgspec.Struct, frozen=True):
-    """A printed time: the words, its microseconds as if it were UTC, and whether it says its zone."""
+    """A printed time: the words, its microseconds as if it were UTC, and whether it says its zone.
+
+    ``guessed``: neither the line nor any line above it knew the year.
+    """
 
     text: str
     local_us: int
     zoned: bool
+    guessed: bool = False
 
 
 class TimeReader(msgspec.Struct):
@@ -40,30 +46,58 @@ class TimeReader(msgspec.Struct):
 
     day: tuple[int, int, int] | None = None
     last_us: int = 0
+    guessing: bool = False
 
     def read(self, head: str, message: str = "") -> LogTime | None:
         """The first time printed in ``head``; ``message`` may know the year when the log does not."""
         if match := _DATED.search(head):
-            self.day = int(match["y"]), int(match["mo"]), int(match["d"])
-            found = _log_time(match, self.day, match["z"] or "")
+            self.guessing = False
+            found = self._on(match, (int(match["y"]), int(match["mo"]), int(match["d"])), match["z"] or "")
         elif (match := _YEARLESS.search(head)) and (month := _MONTHS.get(match["mon"][:3].lower())):
-            said = _PAYLOAD_YEAR.search(message[:4000])
-            year = self.day[0] if self.day else int(said[1]) if said else 1970
-            self.day = year, month, int(match["d"])
-            found = _log_time(match, self.day, "")
+            found = self._on(match, (self._year(month, message), month, int(match["d"])), "")
         elif self.day and (match := _CLOCK_ONLY.search(head)):
             found = _log_time(match, self.day, "")
-            if (
-                found and self.last_us - found.local_us > _HALF_DAY_US
-            ):  # past midnight, and no new date printed
-                morrow = date(*self.day) + timedelta(days=1)
-                self.day = morrow.year, morrow.month, morrow.day
-                found = _log_time(match, self.day, "")
+            if found and self.last_us - found.local_us > _HALF_DAY_US:
+                found = self._on(match, _morrow(self.day), "")  # past midnight, and no new date printed
         else:
             return None
         if found:
             self.last_us = found.local_us
+            if self.guessing:
+                found = msgspec.structs.replace(found, guessed=True)
         return found
+
+    def _on(self, match: re.Match[str], day: tuple[int, int, int], zone: str) -> LogTime | None:
+        """The time on a day that the line tells; a day that no calendar has is not remembered."""
+        found = _log_time(match, day, zone)
+        if found:
+            self.day = day
+        return found
+
+    def _year(self, month: int, message: str) -> int:
+        """The year of a line that prints none: that of the line above, or of a payload near New Year too."""
+        year = _GUESSED_YEAR
+        if self.day:
+            year = self.day[0] + _new_year(self.day[1], month)
+        else:
+            self.guessing = True
+        if self.guessing and (said := _PAYLOAD_MONTH.search(message[:4000])):
+            self.guessing = False
+            return int(said[1]) + _new_year(int(said[2]), month)
+        return year
+
+
+def _new_year(before: int, month: int) -> int:
+    """1 from a late month to an early one, -1 from January to December: two lines in the wrong order."""
+    return (before - month > _HALF_A_YEAR) - (month - before == _JANUARY_TO_DECEMBER)
+
+
+def _morrow(day: tuple[int, int, int]) -> tuple[int, int, int]:
+    try:
+        morrow = date(*day) + timedelta(days=1)
+    except OverflowError:  # the calendar ends with the year 9999
+        return day
+    return morrow.year, morrow.month, morrow.day
 
 
 def _log_time(match: re.Match[str], day: tuple[int, int, int], zone: str) -> LogTime | None:
@@ -81,6 +115,29 @@ def _zone(text: str) -> timezone:
     hours, minutes = int(text[1:3]), int(text[-2:])
     offset = timedelta(hours=hours, minutes=minutes)
     return timezone(-offset if text[0] == "-" else offset)
+
+
+def told_years(times: Sequence[LogTime | None]) -> list[LogTime | None]:
+    """The same times, those with a guessed year moved to the year that a later one knows."""
+    last = next((time for time in reversed(times) if time and time.guessed), None)
+    told = next((time for time in times if time and not time.guessed), None)
+    if last is None or told is None:
+        return list(times)
+    try:
+        before, after = (_EPOCH + time.local_us * _US for time in (last, told))
+    except OverflowError:
+        return list(times)
+    years = after.year - _new_year(before.month, after.month) - before.year
+    return [_moved(time, years) if time and time.guessed else time for time in times]
+
+
+def _moved(time: LogTime, years: int) -> LogTime:
+    moment = _EPOCH + time.local_us * _US
+    try:
+        moment = moment.replace(year=moment.year + years)
+    except ValueError:  # 29 February of another year
+        return time
+    return LogTime(time.text, (moment - _EPOCH) // _US, time.zoned)
 
 
 class Zone(msgspec.Struct, frozen=True):
