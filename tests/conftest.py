@@ -8,6 +8,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="Rewrite tests/golden; read the difference."
+    )
+
+
 def absent(what: str) -> None:
     """Skip because ``what`` is not there; where TWIN_REQUIRE_ALL is set (CI), fail instead."""
     if os.environ.get("TWIN_REQUIRE_ALL"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twin.certificate import NAMES, parse
 from twin.certificate.profile import SPEC, Profile, certified
-from twin.cli.common import USAGE, fail, frames_of, opened, plain, say, say_json
+from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, opened, say, say_json
 from twin.engine.analyzer import Analyzer
 from twin.model import Finding, Severity
 from twin.report.findings import as_json, as_text
@@ -46,6 +46,8 @@ def check(
     judged_by = profile_of(profile)
     reading = opened(path, format=format, log_timezone=log_timezone, logged_by=logged_by)
     frames = frames_of(reading)
+    if not frames and reading.report.unusable:
+        raise fail(f"{path}: not one of its {reading.report.lines:,} lines could be read", UNREADABLE)
     analyzer = Analyzer(judged_by)
     findings: list[Finding] = []
     for frame in frames:
@@ -58,22 +60,20 @@ def check(
         from twin.report.html import page
 
         text = page(path.name, frames, findings, judged_by)
-        html.write_text(text, encoding="utf-8")
+        try:
+            html.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise fail(f"--html {html}: {error.strerror or error}", USAGE) from error
     if as_json:
         say_json(_json(findings, analyzer.occurrences, profiles))
     else:
-        say(plain_lines(as_text(findings, analyzer.occurrences)))
+        say(as_text(findings, analyzer.occurrences))
     worst = min((finding.severity.rank for finding in findings), default=99)
     return 1 if worst <= Severity(fail_on).rank else 0
 
 
 def _json(findings: list[Finding], occurrences: Counter[str], profiles: list[str]) -> dict[str, object]:
     return {"profiles": profiles, **as_json(findings, occurrences)}
-
-
-def plain_lines(text: str) -> str:
-    """A text of several lines without control characters in any of them."""
-    return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def explain(rule_id: str, *, as_json: bool) -> None:

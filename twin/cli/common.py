@@ -16,18 +16,18 @@ _CONTROL = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), 
 
 def note(text: str) -> None:
     """A line for the person at the terminal; standard output stays free for results."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{plain_lines(text)}\n")
     sys.stderr.flush()
 
 
 def say(text: str) -> None:
     """A line of the result."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{plain_lines(text)}\n")
 
 
 def say_json(value: Any) -> None:
     """One JSON object as the result."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def fail(text: str, code: int) -> typer.Exit:
@@ -39,6 +39,11 @@ def fail(text: str, code: int) -> typer.Exit:
 def plain(text: str) -> str:
     """Text from the wire for a terminal: control and bidirectional characters taken out."""
     return text.translate(_CONTROL)
+
+
+def plain_lines(text: str) -> str:
+    """A text of several lines without control characters in any of them."""
+    return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def opened(

@@ -40,6 +40,8 @@ def convert(
             written, left_out = report.written, dict(report.left_out)
     except FileExistsError as error:
         raise fail(str(error), USAGE) from error
+    except OSError as error:
+        raise fail(f"{output}: {error.strerror or error}", USAGE) from error
     except CaptureError as error:
         raise fail(str(error), UNREADABLE) from error
     if as_json:

@@ -80,7 +80,7 @@ def diff(recorded: Path, replayed: Path, *, as_json: bool) -> int:
     if as_json:
         say_json(diff_json(found))
     else:
-        say(_printable(diff_text(found)))
+        say(diff_text(found))
     return 0 if found.equal else FINDINGS
 
 
@@ -113,7 +113,9 @@ def _be_csms(frames: list[Frame], listen: str, output: Path | None) -> int:
     from twin.io.driver import FrameLog, serve_station
 
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal():
+    if output is not None and output.exists():
+        raise fail(f"{output} exists: a capture is never appended to", USAGE)
+    if not host or not port.isdecimal() or int(port) > 65_535:
         raise fail(f"--listen {listen}: expected HOST:PORT", USAGE)
     log = FrameLog()
 
@@ -154,10 +156,14 @@ def _keep(frames: list[Frame], output: Path, vantage: str, source: Path) -> None
 
 def _permit(url: str, allow: list[str]) -> None:
     """Loopback, or named by --allow. Every address of the name is checked. Exit 4 otherwise."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        usable = parts.scheme in ("ws", "wss") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
         raise fail(f"--csms {url}: expected ws://HOST:PORT or wss://HOST:PORT", USAGE)
-    port = parts.port or (443 if parts.scheme == "wss" else 80)
     if f"{parts.hostname}:{port}" in allow:
         return
     try:
@@ -183,11 +189,7 @@ def _tell(found: Diff, player: Player, *, as_json: bool) -> None:
     if as_json:
         say_json({**diff_json(found), **facts})
         return
-    say(_printable(diff_text(found)))
+    say(diff_text(found))
     for name, value in facts.items():
         if isinstance(value, list) and value:
             say(plain(f"{name.replace('_', ' ')}: {len(value)} ({', '.join(map(str, value[:8]))})"))
-
-
-def _printable(text: str) -> str:
-    return "\n".join(plain(line) for line in text.split("\n"))

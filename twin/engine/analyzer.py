@@ -20,6 +20,7 @@ from twin.protocol.state import StationState
 from twin.rules import RULES, SPEAKS_FOR, Found, Rule, Step, to_blame
 
 _SUBPROTOCOL = "ocpp1.6"
+_LONGEST_DETAIL = 500  # characters: the evidence stands in the frames
 
 
 class Analyzer:
@@ -188,7 +189,7 @@ def _finding(rule: Rule, found: Found, step: Step) -> Finding:
         fault=Fault(fault),
         seq=seq,
         at_us=event.at_us,
-        detail=found.detail,
+        detail=found.detail if len(found.detail) <= _LONGEST_DETAIL else f"{found.detail[:_LONGEST_DETAIL]}…",
         link=event.link,
         station=event.station,
         connector_id=found.connector_id,

@@ -1,5 +1,6 @@
 """Recorded ids and live ids: where they stand by schema path, and the bijection between them."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,8 @@ class Bijection:
 
 def with_message_id(text: str, message_id: str) -> str:
     """The frame text under another messageId; everything else stays as it was spelt."""
-    return _MESSAGE_ID.sub(lambda match: f'{match[1]}"{message_id}"', text, count=1)
+    quoted = json.dumps(message_id, ensure_ascii=False)
+    return _MESSAGE_ID.sub(lambda match: match[1] + quoted, text, count=1)
 
 
 def with_transaction_id(text: str, action: str, bound: Callable[[int], int]) -> str:
@@ -50,7 +52,12 @@ def with_transaction_id(text: str, action: str, bound: Callable[[int], int]) -> 
     old = transaction_id_of(message.payload)
     if old is None or bound(old) == old:
         return text
-    return _TRANSACTION_ID.sub(lambda match: f"{match[1]}{bound(old)}", text, count=1)
+    wanted = {**message.payload, "transactionId": bound(old)}
+    for match in _TRANSACTION_ID.finditer(text):
+        changed = f"{text[: match.start()]}{match[1]}{bound(old)}{text[match.end() :]}"
+        if getattr(codec.parse(changed).message, "payload", None) == wanted:
+            return changed  # the same words may stand deeper in the payload, or in a text
+    return text
 
 
 def transaction_id_of(payload: Any) -> int | None:

@@ -5,6 +5,7 @@ would otherwise look like hundreds of divergences.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -46,7 +47,7 @@ class _Item(msgspec.Struct, frozen=True):
 
 
 def diff(recorded: Iterable[Frame], replayed: Iterable[Frame]) -> Diff:
-    """Compare the OCPP exchanges of two captures; connection ends and stray texts are compared by count."""
+    """Compare the OCPP exchanges of two captures, and the texts that are no part of any exchange."""
     left, right = _streams(recorded), _streams(replayed)
     matched = 0
     found: list[Divergence] = []
@@ -135,8 +136,16 @@ def _flat(path: str, value: Any) -> dict[str, Any]:
         for index, item in enumerate(value):
             flat |= _flat(f"{path}/{index}", item)
         return flat
-    # 1.0 equals 1, and a string never equals a number
-    return {path: value if isinstance(value, str | bool) or value is None else str(float(value)) + "n"}
+    return {path: value if isinstance(value, str | bool) or value is None else _number(value)}
+
+
+def _number(value: float | Decimal) -> tuple[str, int, str, int]:
+    """A JSON number for comparison: 1.0 equals 1, nothing is rounded, and no number equals a string."""
+    sign, digits, exponent = Decimal(str(value) if isinstance(value, float) else value).as_tuple()
+    written = "".join(map(str, digits))
+    held = written.rstrip("0").lstrip("0")
+    places = int(exponent) + len(written) - len(written.rstrip("0"))
+    return ("number", sign, held, places) if held else ("number", 0, "", 0)
 
 
 def _time(text: str, *, any_zone: bool) -> str:
@@ -168,7 +177,12 @@ def _compare(stream: str, left: list[_Item], right: list[_Item]) -> tuple[int, l
 
 
 def _changed(stream: str, old: _Item, new: _Item) -> Divergence:
-    paths = [path for path in {**old.fields, **new.fields} if old.fields.get(path) != new.fields.get(path)]
+    absent = object()  # null is a value
+    paths = [
+        path
+        for path in {**old.fields, **new.fields}
+        if old.fields.get(path, absent) != new.fields.get(path, absent)
+    ]
     return Divergence(
         kind="changed",
         stream=stream,
@@ -199,7 +213,11 @@ def _seq(item: _Item) -> int | None:
 
 
 def _short(fields: dict[str, Any], path: str) -> str:
-    text = str(fields[path]).removesuffix("n") if path in fields else "absent"
+    value = fields.get(path, "absent")
+    if isinstance(value, tuple):  # see _number
+        _, sign, held, places = value
+        value = f"{'-' * sign}{held or 0}" + ("0" * places if 0 <= places < 20 else f"e{places}")
+    text = str(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -133,7 +133,7 @@ class Player:
         exchange = self._match(call)
         if exchange is None:
             self.unmatched_calls.append(call.action)
-            refusal = f'[4,"{call.message_id}","GenericError","no recording covers this",{{}}]'
+            refusal = with_message_id('[4,"","GenericError","no recording covers this",{}]', call.message_id)
             self._commands.append(Send(refusal))
             return
         self._peer_calls.remove(exchange)

@@ -100,7 +100,7 @@ def _record_frame(line: _Line) -> Frame:
     return Frame(
         seq=int(meta["seq"]),
         at_us=_stamp_us(line.timestamp),
-        mono_ns=meta.get("t_mono_ns"),
+        mono_ns=_clock(meta.get("t_mono_ns")),
         link=str(meta["conn"]),
         station=line.chargePointId,
         kind=Kind.TEXT,
@@ -115,15 +115,27 @@ def _kind_frame(line: _Line, values: dict[str, Any]) -> Frame:
     return Frame(
         seq=int(values["seq"]),
         at_us=_stamp_us(line.timestamp),
-        mono_ns=values.get("t_mono_ns"),
+        mono_ns=_clock(values.get("t_mono_ns")),
         link=str(values["conn"]),
-        station=values.get("station", ""),
+        station=_word(values.get("station", "")),
         kind=Kind(line.kind),
         sender=_SENDERS[line.direction] if line.direction is not None else None,
         text=line.raw,
         data=base64.b64decode(data, validate=True) if isinstance(data, str) else None,
         facts={key: value for key, value in values.items() if key not in _RESERVED},
     )
+
+
+def _clock(value: Any) -> int | None:
+    if value is not None and type(value) is not int:
+        raise TypeError("t_mono_ns is no integer")
+    return value
+
+
+def _word(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError("no text")
+    return value
 
 
 def _stamp_us(text: str) -> int:
@@ -148,10 +160,13 @@ def _read(path: Path, options: ReadOptions) -> Reading:
     manifest: dict[str, Any] = {}
     if path.is_dir():
         try:
-            manifest = json.loads((path / MANIFEST).read_bytes())
+            held = json.loads((path / MANIFEST).read_bytes())
+            if not isinstance(held, dict) or type(held.get("version", VERSION)) is not int:
+                raise ValueError("no manifest")
+            manifest = held
         except FileNotFoundError:
             report.notes.append("manifest.json is missing; the segments were listed")
-        except ValueError:
+        except (ValueError, RecursionError):
             report.notes.append("manifest.json is damaged; the segments were listed")
         if manifest.get("version", VERSION) > VERSION:
             raise CaptureError(f"{path} has format version {manifest['version']}, this twin reads {VERSION}")

@@ -23,8 +23,9 @@ from twin.protocol.state import (
 from twin.protocol.timestamps import parse_stamp
 
 _EXCHANGES = frozenset({EventKind.CALLED, EventKind.ANSWERED, EventKind.REFUSED, EventKind.TIMED_OUT})
-_REMEMBERED = 256  # ended transactions
-_REMEMBERED_TAGS = 4096
+_INTEGER_END = 1 << 63
+_REMEMBERED = 256  # of whatever the station numbers: connectors, transactions, samples
+_REMEMBERED_WORDS = 4096  # idTags and configuration keys
 
 # Every payload field that holds a time, in requests and confirmations of OCPP 1.6.
 TIME_FIELDS = frozenset(
@@ -41,6 +42,8 @@ def fold(state: StationState, event: Event) -> StationState:
         state = _failed_sends(state, event)
     if event.kind in _EXCHANGES:
         state = _exchanged(state, event)
+        if state.booted_us is None and event.sender is Side.STATION and event.action != "BootNotification":
+            state = replace(state, spoke_before_boot=True)
     step = FOLDS.get((event.kind, event.action)) or FOLDS.get((event.kind, ""))
     return state if step is None or hides_payload(event) else step(state, event)
 
@@ -58,8 +61,9 @@ def asked_payload(event: Event) -> dict[str, Any]:
 
 
 def integer(value: Any) -> int | None:
-    """``value`` if it is a JSON integer."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """``value`` if it is a JSON integer of at most 64 bits; nothing that is counted needs more."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and -_INTEGER_END <= value < _INTEGER_END
+    return value if fits else None
 
 
 def word(value: Any) -> str:
@@ -163,10 +167,8 @@ def _boot_answered(state: StationState, event: Event) -> StationState:
     if registration is not Registration.ACCEPTED and interval_s is not None:
         retry_us = event.at_us + interval_s * 1_000_000
     state = replace(state, registration=registration, retry_not_before_us=retry_us)
-    if registration is Registration.ACCEPTED:
-        state = replace(state, accepted_us=event.at_us)
-        if interval_s is not None and interval_s > 0:
-            state = _configure(state, event, "HeartbeatInterval", str(interval_s), Source.BOOT)
+    if registration is Registration.ACCEPTED and interval_s is not None and interval_s > 0:
+        return _configure(state, event, Source.BOOT, ("HeartbeatInterval", str(interval_s)))
     return state
 
 
@@ -181,7 +183,7 @@ def _status_called(state: StationState, event: Event) -> StationState:
     connector = Connector(
         word(payload.get("status")), word(payload.get("errorCode")), event.frame.seq, event.at_us
     )
-    return replace(state, connectors={**state.connectors, connector_id: connector})
+    return replace(state, connectors=_newest({**state.connectors, connector_id: connector}, _REMEMBERED))
 
 
 def _start_called(state: StationState, event: Event) -> StationState:
@@ -203,7 +205,8 @@ def _start_called(state: StationState, event: Event) -> StationState:
         sampled_us=started_us,
         sampled_seq=event.frame.seq,
     )
-    return replace(state, starting={**state.starting, event.message.message_id: transaction})
+    starting = {**state.starting, event.message.message_id: transaction}
+    return replace(state, starting=_newest(starting, _REMEMBERED))
 
 
 def _start_answered(state: StationState, event: Event) -> StationState:
@@ -217,7 +220,7 @@ def _start_answered(state: StationState, event: Event) -> StationState:
     if transaction_id is None:
         return state
     opened = replace(transaction, transaction_id=transaction_id, status=status)
-    return replace(state, transactions={**state.transactions, transaction_id: opened})
+    return replace(state, transactions=_newest({**state.transactions, transaction_id: opened}, _REMEMBERED))
 
 
 def _start_failed(state: StationState, event: Event) -> StationState:
@@ -226,7 +229,8 @@ def _start_failed(state: StationState, event: Event) -> StationState:
         return state
     counts = state.unanswered_starts
     number = counts.get(transaction.connector_id, 0) + 1
-    return replace(state, unanswered_starts={**counts, transaction.connector_id: number})
+    counts = _newest({**counts, transaction.connector_id: number}, _REMEMBERED)
+    return replace(state, unanswered_starts=counts)
 
 
 def _take_start(state: StationState, event: Event) -> tuple[Transaction | None, StationState]:
@@ -270,14 +274,14 @@ def _remote_start_answered(state: StationState, event: Event) -> StationState:
     if word(payload_of(event).get("status")) != "Accepted":
         return state
     tag = word(asked_payload(event).get("idTag")).casefold()
-    return replace(state, remote_starts=_newest({**state.remote_starts, tag: event.at_us}, _REMEMBERED_TAGS))
+    return replace(state, remote_starts=_newest({**state.remote_starts, tag: event.at_us}, _REMEMBERED_WORDS))
 
 
 def _judge_tag(state: StationState, event: Event, tag: str, status: str) -> StationState:
     if not status or event.frame is None:
         return state
     verdict = Verdict(status, event.frame.seq, event.at_us)
-    return replace(state, id_tags=_newest({**state.id_tags, tag.casefold(): verdict}, _REMEMBERED_TAGS))
+    return replace(state, id_tags=_newest({**state.id_tags, tag.casefold(): verdict}, _REMEMBERED_WORDS))
 
 
 # --- metering -----------------------------------------------------------------------------------------------
@@ -307,6 +311,7 @@ def _meter_called(state: StationState, event: Event) -> StationState:
     sampling = dict(state.sampling)
     for context, (stamp_us, measurands) in newest.items():
         sampling[connector_id, context] = SampleSet(stamp_us, frozenset(measurands), seq, transaction_id)
+    sampling = _newest(sampling, _REMEMBERED)
     if transaction is None or transaction_id is None:
         return replace(state, sampling=sampling)
     return replace(state, sampling=sampling, transactions={**state.transactions, transaction_id: transaction})
@@ -337,11 +342,10 @@ def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Tran
 
 def _configuration_read(state: StationState, event: Event) -> StationState:
     entries = payload_of(event).get("configurationKey")
-    for entry in entries if isinstance(entries, list) else ():
-        entry = _object(entry)
-        if isinstance(entry.get("key"), str) and isinstance(entry.get("value"), str):
-            state = _configure(state, event, entry["key"], entry["value"], Source.READ)
-    return state
+    held = [_object(entry) for entry in entries] if isinstance(entries, list) else []
+    pairs = [(entry.get("key"), entry.get("value")) for entry in held]
+    texts = [(key, value) for key, value in pairs if isinstance(key, str) and isinstance(value, str)]
+    return _configure(state, event, Source.READ, *texts)
 
 
 def _configuration_written(state: StationState, event: Event) -> StationState:
@@ -351,19 +355,26 @@ def _configuration_written(state: StationState, event: Event) -> StationState:
         return state
     match payload_of(event).get("status"):
         case "Accepted":
-            return _configure(state, event, key, value, Source.WRITTEN)
+            return _configure(state, event, Source.WRITTEN, (key, value))
         case "RebootRequired":
             waiting = _configured(event, key, value, Source.WRITTEN)
-            return replace(state, awaiting_reboot={**state.awaiting_reboot, key.casefold(): waiting})
+            later = _newest({**state.awaiting_reboot, key.casefold(): waiting}, _REMEMBERED_WORDS)
+            return replace(state, awaiting_reboot=later)
     return state
 
 
-def _configure(state: StationState, event: Event, key: str, value: str, source: Source) -> StationState:
-    known = state.config.get(key.casefold())
-    if known and known.value == value:
-        return state  # a read-back does not make a written value younger
-    state = replace(state, config={**state.config, key.casefold(): _configured(event, key, value, source)})
-    if key.casefold() == "metervaluesampleinterval":
+def _configure(state: StationState, event: Event, source: Source, *values: tuple[str, str]) -> StationState:
+    config = dict(state.config)
+    changed = set()
+    for key, value in values:
+        known = config.get(key.casefold())
+        if known is None or known.value != value:  # a read-back does not make a written value younger
+            config[key.casefold()] = _configured(event, key, value, source)
+            changed.add(key.casefold())
+    if not changed:
+        return state
+    state = replace(state, config=_newest(config, _REMEMBERED_WORDS))
+    if "metervaluesampleinterval" in changed:
         # 9.1.19: a new interval restarts the phase of the periodic samples
         open_ = {key: replace(tx, sampled_us=None) for key, tx in state.transactions.items()}
         state = replace(state, transactions=open_)

@@ -14,7 +14,9 @@ DEFAULT_MEASURAND = "Energy.Active.Import.Register"
 DEFAULT_LOCATION = "Outlet"
 ENERGY = DEFAULT_MEASURAND
 
-_LARGEST = Decimal(10) ** 30  # beyond it a text like "9e999999" would cost memory, not meaning
+# Beyond these a text like "9e999999" or "1e-999999" would cost memory, not meaning.
+_LARGEST = Decimal(10) ** 30
+_MOST_PLACES = 100
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -58,12 +60,20 @@ def as_list(value: Any) -> list[Any]:
 
 
 def number(text: str) -> Decimal | None:
-    """``text`` as an exact decimal: integer, fraction, exponent and leading "+" are fine (§7.49)."""
+    """``text`` as an exact decimal: integer, fraction, exponent and leading "+" are fine (§7.49).
+
+    Python's own digit separators ("1_000") and digits beyond ASCII are no numbers on this wire.
+    """
+    if "_" in text or not text.isascii():
+        return None
     try:
         value = Decimal(text)
     except InvalidOperation:
         return None
-    return value if value.is_finite() and -_LARGEST < value < _LARGEST else None
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -_MOST_PLACES:  # NaN and Infinity have a letter there
+        return None
+    return value if -_LARGEST < value < _LARGEST else None
 
 
 def energy_wh(sample: Sample) -> tuple[Decimal, Decimal] | None:

@@ -225,7 +225,7 @@ def _took_us(asked: Frame, answer: Frame) -> int:
 
 def hides_payload(event: Event) -> bool:
     """Whether a framing flaw forbids judging the payload (G8: J002 and J016 speak, J021 is silent)."""
-    return any(defect.flaw in _HIDING for defect in event.defects)
+    return bool(event.defects) and any(defect.flaw in _HIDING for defect in event.defects)
 
 
 _HIDING = frozenset({Flaw.ELEMENT_COUNT, Flaw.DUPLICATE_KEY})

@@ -98,10 +98,12 @@ class Failing(msgspec.Struct, frozen=True):
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the traffic has shown of one station. Changed only by ``fold``.
 
-    Keys: ``connectors`` by connectorId, ``transactions`` (open) and ``ended`` (the newest 256) by
-    transactionId, ``starting`` by messageId, ``unanswered_starts`` by connectorId, ``id_tags`` and
-    ``remote_starts`` by case-folded idTag, ``config`` and ``awaiting_reboot`` by case-folded key,
-    ``sampling`` by (connectorId, context). ``booted_us`` is the first BootNotification of this capture.
+    What the station numbers is held for the newest 256, words for the newest 4096. Keys: ``connectors`` by
+    connectorId, ``transactions`` (open) and ``ended`` by transactionId, ``starting`` by messageId,
+    ``unanswered_starts`` by connectorId, ``id_tags`` and ``remote_starts`` by case-folded idTag, ``config``
+    and ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context).
+    ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
+    had been running before it, with transactions nobody saw.
     """
 
     station: str = ""
@@ -110,8 +112,8 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     registration: Registration = Registration.UNKNOWN
     boot_seq: int | None = None
     booted_us: int | None = None
+    spoke_before_boot: bool = False
     last_boot_us: int | None = None
-    accepted_us: int | None = None
     retry_not_before_us: int | None = None
     triggered: bool = False
     vendor: str = ""
@@ -133,6 +135,11 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     fractional_stamps: int = 0
     last_exchange_us: int | None = None
     gaps: int = 0
+
+    @property
+    def known_from_boot(self) -> bool:
+        """Whether the first thing this capture heard of the station was its boot, and no gap came after."""
+        return self.booted_us is not None and not self.spoke_before_boot
 
     def transaction_on(self, connector_id: int) -> Transaction | None:
         """The open transaction of a connector, the newest if the station opened several."""

@@ -261,7 +261,7 @@ SPEAKS_FOR: dict[str, frozenset[str]] = {
     "J002": frozenset({"J021", "J010"}),
     "J003": frozenset({"J021", "J010"}),
     "J016": frozenset({"J021", "J010"}),
-    "M016": frozenset({"J021", "M003", "T025"}),
+    "M016": frozenset({"J021", "M003"}),
     "M006": frozenset({"J021"}),
     "P006": frozenset({"J021"}),
     "B004": frozenset({"B002", "J010", "N005"}),

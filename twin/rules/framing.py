@@ -18,7 +18,7 @@ ERROR_CODES = frozenset(
         "TypeConstraintViolation", "GenericError",
     }
 )  # fmt: skip
-_CAPTURE_MARKS = ("truncated", "abbreviated", "reconstructed", "rebuilt")
+_CAPTURE_MARKS = ("truncated", "abbreviated", "reconstructed")
 _INDEX = re.compile(r"/\d+")
 
 

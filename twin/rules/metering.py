@@ -197,7 +197,8 @@ def _judge_gap(step: Step, transaction: Transaction, gap_us: int, interval_us: i
     slack_us = tolerances.timer_slack_us(interval_us)
     stopping = step.event.action == "StopTransaction"
     late_us = gap_us - interval_us
-    if late_us <= slack_us and (stopping or late_us >= -slack_us):
+    first = transaction.sampled_seq == transaction.start_seq  # at the start itself or one interval later
+    if late_us <= slack_us and (stopping or first or late_us >= -slack_us):
         return None
     missed = round(gap_us / interval_us) - 1
     severe = gap_us > (tolerances.missed_samples + 1) * interval_us - slack_us

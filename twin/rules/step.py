@@ -12,6 +12,8 @@ from twin.protocol.fold import stamps_of
 from twin.protocol.metering import Sample, samples
 from twin.protocol.state import StationState
 
+_MOST_DIGITS = 18  # of a configured number: 64 bits, and no cost to whoever reads it
+
 
 class InForce(msgspec.Struct, frozen=True):
     """A configured value and why we believe it (G5): its wire text, and its provenance in words."""
@@ -64,7 +66,8 @@ class Step(msgspec.Struct, frozen=True, dict=True):
         if value is None:
             return None
         digits = value.value.strip()
-        return (int(digits), value) if digits.isascii() and digits.isdecimal() else None
+        counts = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
+        return (int(digits), value) if counts else None
 
     @property
     def took_s(self) -> float:

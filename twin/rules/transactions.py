@@ -23,7 +23,7 @@ def authorized_before_start(step: Step) -> Iterable[Found] | None:
     """
     tag = word(step.payload.get("idTag")).casefold()
     before = step.before
-    if not tag or before.booted_us is None or tag in before.id_tags or tag in before.remote_starts:
+    if not tag or not before.known_from_boot or tag in before.id_tags or tag in before.remote_starts:
         return None
     started = parse_stamp(word(step.payload.get("timestamp")))
     if started is None or before.link_open_us is None or started.at_us < before.link_open_us:
@@ -155,10 +155,12 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | None:
         if running is not None:
             detail = f"transactionId {transaction_id}, but {running.transaction_id} is open on {connector_id}"
             return [_wrong_id(step, detail, (running.start_seq,))]
-    if transaction_id == -1 and (before.unanswered_starts or before.booted_us is None):
+    if transaction_id == -1 and (before.unanswered_starts or not before.known_from_boot):
         return None
     stamp = next(iter(_stamps_us(step)), None)
-    if before.booted_us is None or stamp is None or stamp < before.booted_us or before.starting:
+    if not before.known_from_boot or before.starting:
+        return None
+    if stamp is None or before.booted_us is None or stamp < before.booted_us:
         return None
     return [_wrong_id(step, f"unknown transactionId {transaction_id}", ())]
 
