@@ -170,6 +170,17 @@ def test_two_stations_do_not_know_of_each_other() -> None:
     assert analyzer.state_of("c2").vendor == ""
 
 
+def test_what_is_told_of_one_station_is_told_of_another_too() -> None:
+    analyzer = Analyzer(SPEC)
+    told = []
+    for seq, link in enumerate(["c1", "c2", "c1"], start=1):
+        place = {"link": link, "station": link, "kind": Kind.TEXT, "sender": Side.STATION}
+        frame = Frame(seq=seq, at_us=START_US, text=f'[2,"{seq}","Bogus",{{}}]', **place)  # type: ignore[arg-type]  # four fields of Frame
+        told += [(one.rule, one.station) for one in analyzer.receive(frame) if one.rule == "J015"]
+    assert told == [("J015", "c1"), ("J015", "c2")]
+    assert analyzer.occurrences["J015"] == 3
+
+
 def test_a_gap_on_no_link_makes_every_link_unknown() -> None:
     p = play().booted().started()
     p.analyzer.receive(Frame(seq=99, at_us=p.at_us, link="", kind=Kind.GAP))

@@ -62,6 +62,7 @@ def test_order_inside_a_stream_does() -> None:
         ({"data": "1"}, {"data": 1}, ("request/data",)),  # a text is no number
         ({"data": 1}, {"data": 1.0}, ()),
         ({"data": None}, {}, ("request/data",)),
+        ({}, {"data": None}, ("request/data",)),
         ({"data": [1, 2]}, {"data": [1]}, ("request/data/#", "request/data/1")),
         ({"timestamp": "2026-09-21T14:13:20Z"}, {"timestamp": "2027-01-01T00:00:00.5Z"}, ()),
         ({"timestamp": "2026-09-21T14:13:20Z"}, {"timestamp": "2026-09-21T14:13:20+02:00"},

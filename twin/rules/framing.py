@@ -249,7 +249,7 @@ def whole_record(step: Step) -> Iterable[Found] | None:
     frame = step.event.frame
     if frame is None:
         return None
-    marks = [mark for mark in _CAPTURE_MARKS if frame.facts.get(mark)]
+    marks = [mark for mark in _CAPTURE_MARKS if frame.facts.get(mark)] if frame.facts else []
     if frame.kind is Kind.UNDECODABLE and frame.facts.get("why") != "utf8":
         marks.append(f"undecodable ({frame.facts.get('why', 'unknown')})")
     return [Found(detail=f"frame {', '.join(marks)}", key=",".join(marks))] if marks else None
@@ -271,7 +271,9 @@ def identifiers_not_empty(step: Step) -> Iterable[Found] | None:
 
 def _damaged_by_capture(step: Step) -> bool:
     frame = step.event.frame
-    return frame is not None and any(frame.facts.get(mark) for mark in _CAPTURE_MARKS[:2])
+    if frame is None or not frame.facts:
+        return False
+    return any(frame.facts.get(mark) for mark in _CAPTURE_MARKS[:2])
 
 
 def _flaws(step: Step, *wanted: Flaw) -> list[Found] | None:

@@ -1,11 +1,10 @@
 """Family M: meter values."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from twin.model import Severity
 from twin.protocol import metering
 from twin.protocol.fold import integer, word
-from twin.protocol.metering import Sample
 from twin.protocol.state import SampleSet, Transaction
 from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import Found, Step
@@ -36,7 +35,7 @@ def sampled_in_time(step: Step) -> Iterable[Found] | None:
         return None
     interval_us = known[0] * 1_000_000
     stamps_us = sorted(
-        {s.stamp_us for s in _values(step) if s.context == _PERIODIC and s.stamp_us is not None}
+        {s.stamp_us for s in step.samples if s.context == _PERIODIC and s.stamp_us is not None}
     )
     if step.event.action == "StopTransaction":
         stop = parse_stamp(word(step.payload.get("timestamp")))
@@ -60,7 +59,7 @@ def measurands_as_configured(step: Step) -> Iterable[Found] | None:
     phases multiply values; an omitted measurand means the register.
     """
     connector_id = integer(step.payload.get("connectorId"))
-    begun = {(s.context, s.stamp_us) for s in _values(step) if s.stamp_us is not None}
+    begun = {(s.context, s.stamp_us) for s in step.samples if s.stamp_us is not None}
     for context, key in _LISTS.items():
         complete = step.before.sampling.get((connector_id, context)) if connector_id is not None else None
         if complete is None or not any(c == context and at != complete.stamp_us for c, at in begun):
@@ -118,7 +117,7 @@ def value_is_a_number(step: Step) -> Iterable[Found] | None:
     OCPP 1.6 §7.43, §7.49. Pitfalls: integer, decimal, exponent and a leading "+" are fine; SignedData only
     differs from the certificate.
     """
-    for sample in _values(step):
+    for sample in step.samples:
         if sample.format == "SignedData":
             if step.profile.certificate is None:
                 return None
@@ -137,7 +136,7 @@ def unit_fits_measurand(step: Step) -> Iterable[Found] | None:
     OCPP 1.6 §7.43, §7.45. Pitfalls: a missing unit for current or voltage means the default "Wh", which is
     nonsense but so common that it is not reported.
     """
-    for sample in _values(step):
+    for sample in step.samples:
         family = next((name for name in _UNITS if sample.measurand.startswith(name)), None)
         if family and sample.unit and sample.unit not in _UNITS[family]:
             detail = f"{sample.measurand} in {sample.unit[:20]}"
@@ -150,7 +149,7 @@ def value_plausible(step: Step) -> Iterable[Found] | None:
 
     Seen in the field: milli-degrees, power factors in percent, frequency in W. Pitfalls: none known.
     """
-    for sample in _values(step):
+    for sample in step.samples:
         if sample.value is None:
             continue
         odd = (
@@ -174,7 +173,7 @@ def register_not_saturated(step: Step) -> Iterable[Found] | None:
     Seen in the field beside a real register of 4296944685 Wh. Pitfalls: none.
     """
     wire = [step.payload.get("meterStart"), step.payload.get("meterStop")]
-    sampled = [s.value for s in _values(step) if s.measurand == metering.ENERGY]
+    sampled = [s.value for s in step.samples if s.measurand == metering.ENERGY]
     if _SATURATED not in (*wire, *sampled):
         return None
     return [Found(detail=f"register stands at {_SATURATED}", connector_id=_connector(step))]
@@ -246,11 +245,6 @@ def _without_phase(token: str) -> str:
     """``Current.Import.L1`` is seen in configurations; the list is compared by measurand."""
     head, _, tail = token.rpartition(".")
     return head if tail in _PHASES else token
-
-
-def _values(step: Step) -> Iterator[Sample]:
-    yield from metering.samples(step.payload.get("meterValue"))
-    yield from metering.samples(step.payload.get("transactionData"))
 
 
 def _connector(step: Step) -> int | None:

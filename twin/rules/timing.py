@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from twin.certificate import Certificate
 from twin.model import EventKind, Fault, Severity, Side
-from twin.protocol.fold import stamps_of
 from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import Found, Step
 
@@ -63,7 +62,7 @@ def stamps_are_iso(step: Step) -> Iterable[Found] | None:
     (no zone, ``+0900``, no seconds) a warning; offsets and any number of fraction digits are fine.
     """
     found = []
-    for path, text in stamps_of(getattr(step.event.message, "payload", None)):
+    for path, text in step.stamps:
         stamp = parse_stamp(text)
         field = path.rsplit("/", 1)[-1]
         if stamp is None:
@@ -81,7 +80,7 @@ def stamps_plausible(step: Step) -> Iterable[Found] | None:
     without a clock is common; late data is queued, not wrong (G4).
     """
     frame = step.event.frame
-    for path, text in stamps_of(getattr(step.event.message, "payload", None)):
+    for path, text in step.stamps:
         stamp = parse_stamp(text)
         if stamp is None or not path.endswith(("/timestamp", "/currentTime")):
             continue

@@ -201,8 +201,7 @@ def register_does_not_fall(step: Step) -> Iterable[Found] | None:
     if transaction is None:
         return None
     seq = step.event.frame.seq if step.event.frame else 0
-    values = metering.samples(step.payload.get("meterValue"))
-    for sample in values:
+    for sample in step.meter_values:
         register = metering.energy_wh(sample)
         known = transaction.register_wh
         if register and known is not None and _not_older(sample.stamp_us, transaction.register_us):
@@ -376,6 +375,6 @@ def _stamps_us(step: Step) -> Iterator[int]:
         stamp = parse_stamp(word(step.payload.get("timestamp")))
         if stamp is not None:
             yield stamp.at_us
-    for sample in metering.samples(step.payload.get("meterValue")):
+    for sample in step.meter_values:
         if sample.stamp_us is not None:
             yield sample.stamp_us
