@@ -24,7 +24,7 @@ class Link:
         self, seconds: float, kind: Kind, sender: Side | None = None, text: str | None = None, **more: Any
     ) -> list[Event]:
         self.seq += 1
-        at_us = START_US + int(seconds * 1e6)
+        at_us = START_US + round(seconds * 1e6)
         frame = Frame(seq=self.seq, at_us=at_us, link="c1", kind=kind, sender=sender, text=text, **more)
         due = self.rpc.handle_timer(at_us)
         parsed = codec.parse(text) if text is not None else codec.parse("[]")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.playbook import (
     OTMK,
@@ -22,6 +23,7 @@ from tests.playbook import (
     silence,
     stamp,
 )
+from twin.engine.analyzer import Analyzer
 from twin.model import Kind, Side
 from twin.rules import RULES
 
@@ -542,6 +544,13 @@ def test_after_a_gap_everything_is_unknown_and_nothing_is_said() -> None:
 def test_another_subprotocol_is_not_judged() -> None:
     p = play() << opened(subprotocols_offered=["ocpp2.0.1"], subprotocol="ocpp2.0.1")
     p << cp("no JSON at all") << cp('[2,"1","Bogus",{}]') >> silence()
+
+
+def test_a_log_without_times_says_nothing_about_time_outs() -> None:
+    frames = (play().booted().station("Heartbeat", {}) << after(3600) << beat()).frames
+    undated = [replace(frame, mono_ns=None, facts={**frame.facts, "interpolated": True}) for frame in frames]
+    told = [finding for analyzer in [Analyzer()] for frame in undated for finding in analyzer.receive(frame)]
+    assert [finding.rule for finding in told if finding.rule in ("J010", "P004", "P001")] == []
 
 
 def test_one_finding_per_cause_and_the_rest_is_counted() -> None:

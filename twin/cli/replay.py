@@ -56,6 +56,8 @@ def replay(
     frames = station_links(frames_of(opened(path)))
     if not any(frame.kind is Kind.TEXT for frame in frames):
         raise fail(f"{path} holds no message to replay", UNREADABLE)
+    if side == "csms" and csms is not None:
+        raise fail("--as csms listens; --csms names the peer of --as station: take one of them", USAGE)
     if side == "csms":
         return _be_csms(frames, listen, output)
     player = Player(frames, new_message_id=_message_id, expect_calls=expect_calls or csms is None)
@@ -150,8 +152,8 @@ def _message_id() -> str:
 def _keep(frames: list[Frame], output: Path, vantage: str, source: Path) -> None:
     try:
         write_capture(frames, output, vantage=vantage, head={"replay_of": source.name})
-    except FileExistsError as error:
-        raise fail(str(error), USAGE) from error
+    except OSError as error:
+        raise fail(f"{output}: {error}", USAGE) from error
 
 
 def _permit(url: str, allow: list[str]) -> None:

@@ -121,7 +121,8 @@ class Rpc:
         self._pending[sender].setdefault(call.message_id, []).append(asked)
         self._outstanding[sender] += 1
         self._calls += 1  # breaks ties: a damaged capture may say the same seq twice
-        heapq.heappush(self._due, (asked.due_us, self._calls, asked))
+        if _is_timed(frame):
+            heapq.heappush(self._due, (asked.due_us, self._calls, asked))
         return self._event(
             EventKind.CALLED,
             frame,
@@ -216,8 +217,15 @@ class Rpc:
         )
 
 
-def _took_us(asked: Frame, answer: Frame) -> int:
+def _is_timed(frame: Frame) -> bool:
+    """Whether somebody saw when the frame passed; a log without times says nothing about time-outs."""
+    return not frame.facts.get("interpolated")
+
+
+def _took_us(asked: Frame, answer: Frame) -> int | None:
     """CALL to answer, on the monotonic clock where both have one: a clock step is not a latency."""
+    if not (_is_timed(asked) and _is_timed(answer)):
+        return None
     if asked.mono_ns is not None and answer.mono_ns is not None:
         return (answer.mono_ns - asked.mono_ns) // 1000
     return answer.at_us - asked.at_us

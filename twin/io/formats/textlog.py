@@ -117,7 +117,7 @@ class _Placing:
         if sender is None:
             facts["direction"] = "unknown"
         at_us = self._at_us(item)
-        if item.time is None and self.timed:
+        if item.time is None:
             facts["interpolated"] = True
         self.seq, self.last_us = self.seq + 1, at_us
         return Frame(
