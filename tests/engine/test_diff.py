@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.conftest import REPOSITORY
-from tests.playbook import Play, meter, play, stamp
+from tests.playbook import Play, cp, cs, meter, play, stamp
 from twin.engine.diff import Diff, diff
 from twin.engine.recording import station_links
 from twin.io.formats import open_capture
@@ -160,3 +160,14 @@ def test_no_single_change_of_a_session_goes_unseen() -> None:
     tried = list(single_changes(frames))[::5]
     survived = [name for name, changed in tried if diff(frames, changed).equal]
     assert len(survived) <= len(tried) // 100, f"{len(survived)} of {len(tried)}: {survived}"
+
+
+def test_a_text_outside_any_exchange_is_compared_too() -> None:
+    clean = play().booted().frames
+    stray = (play().booted() << cp("no message at all") << cs('[3,"nobody asked",{}]')).frames
+    assert [(d.kind, d.recorded_seq) for d in diff(stray, clean).divergences] == [
+        ("missing", 4),
+        ("missing", 5),
+    ]
+    assert [(d.kind, d.replayed_seq) for d in diff(clean, stray).divergences] == [("extra", 4), ("extra", 5)]
+    assert diff(stray, stray).equal

@@ -4,6 +4,7 @@ Order is compared inside a stream, never across streams: two runs of one station
 would otherwise look like hundreds of divergences.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 from difflib import SequenceMatcher
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from twin.engine.binding import TRANSACTION_ID_IN, transaction_id_of
-from twin.engine.recording import Exchange, recording_of
+from twin.engine.recording import Exchange, Recording, recording_of
 from twin.model import CallError, Event, EventKind, Frame, Side
 from twin.protocol.fold import TIME_FIELDS, payload_of
 from twin.protocol.timestamps import parse_stamp
@@ -48,9 +49,10 @@ class _Item(msgspec.Struct, frozen=True):
 
 def diff(recorded: Iterable[Frame], replayed: Iterable[Frame]) -> Diff:
     """Compare the OCPP exchanges of two captures, and the texts that are no part of any exchange."""
-    left, right = _streams(recorded), _streams(replayed)
+    ours, theirs = recording_of(recorded), recording_of(replayed)
+    left, right = _streams(ours), _streams(theirs)
     matched = 0
-    found: list[Divergence] = []
+    found = _strays(ours, theirs)
     for stream in {**left, **right}:
         same, divergences = _compare(stream, left.get(stream, []), right.get(stream, []))
         matched += same
@@ -59,8 +61,28 @@ def diff(recorded: Iterable[Frame], replayed: Iterable[Frame]) -> Diff:
     return Diff(matched, tuple(found))
 
 
-def _streams(frames: Iterable[Frame]) -> dict[str, list[_Item]]:
-    recording = recording_of(frames)
+def _strays(recorded: Recording, replayed: Recording) -> list[Divergence]:
+    """Texts that are no part of any exchange, verbatim and as a multiset: they have no stream."""
+    found = []
+    for kind, held, other in (("missing", recorded, replayed), ("extra", replayed, recorded)):
+        left = Counter((frame.sender, frame.text) for frame in other.stray)
+        for frame in held.stray:
+            if left[frame.sender, frame.text] > 0:
+                left[frame.sender, frame.text] -= 1
+                continue
+            found.append(
+                Divergence(
+                    kind=kind,
+                    stream="texts outside any exchange",
+                    action=f"text of the {frame.sender or 'unknown side'}",
+                    recorded_seq=frame.seq if kind == "missing" else None,
+                    replayed_seq=frame.seq if kind == "extra" else None,
+                )
+            )
+    return found
+
+
+def _streams(recording: Recording) -> dict[str, list[_Item]]:
     ordinals: dict[int, str] = {}
     number = 0
     streams: dict[str, list[_Item]] = {}

@@ -8,6 +8,8 @@ from twin.model import Event, EventKind, Frame, Kind, Side
 from twin.protocol import codec
 from twin.protocol.session import UNPARSED, Rpc
 
+_STRAY = frozenset({EventKind.MALFORMED, EventKind.ORPHANED})
+
 
 class Exchange(msgspec.Struct):
     """A CALL and its answer, ``None`` where none was seen. ``order`` counts the CALLs of the capture."""
@@ -18,7 +20,10 @@ class Exchange(msgspec.Struct):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """``exchanges`` by CALL, ``events`` in frame order, ``stray`` texts that are no CALL and no answer."""
+    """``exchanges`` by CALL, ``events`` in frame order, ``stray`` texts that are no CALL and no answer.
+
+    An answer near the start whose CALL nobody saw is no stray: it is the edge of the capture.
+    """
 
     exchanges: list[Exchange]
     events: list[Event]
@@ -46,7 +51,7 @@ def recording_of(frames: Iterable[Frame]) -> Recording:
                 by_seq[event.frame.seq] = exchange
             elif event.kind in (EventKind.ANSWERED, EventKind.REFUSED) and event.asked:
                 by_seq[event.asked.frame.seq].answer = event
-            elif frame.kind is Kind.TEXT and event.kind in (EventKind.MALFORMED, EventKind.ORPHANED):
+            elif frame.kind is Kind.TEXT and event.kind in _STRAY and event.why != "edge":
                 stray.append(frame)
     return Recording(exchanges, events, stray)
 

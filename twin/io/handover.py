@@ -188,7 +188,7 @@ def items_of(fd: int) -> Iterator[Item]:
 def _framed(item: Item) -> bytes:
     try:
         body = _encode(item)
-    except Exception as error:  # facts come from mitmproxy; whatever they hold, the sender must live
+    except Exception as error:  # facts are the proxy's; whatever they hold, the sender must live
         now = clock.now()
         body = _encode(("fault", f"handover of {item[0]}", type(error).__name__, 1, now.wall_ns, now.mono_ns))
     return len(body).to_bytes(4) + body
