@@ -1,0 +1,61 @@
+"""What a recording was asked to do, as one document: made by the command line, read by relay and recorder."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One listener. ``upstream`` is empty in transparent mode: the kernel knows where the station wanted to go."""
+
+    listen_host: str
+    listen_port: int
+    upstream: str = ""
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """Both TLS legs; every field is a path, "" where nothing was asked for.
+
+    ``certificate``: PEM with key for the station's leg, else mitmproxy's own CA issues one. ``client_ca``: PEM
+    bundle; stations must then show a certificate issued by it (security profile 3). ``client_allow``: file with
+    one allowed common name, serial number or SHA-256 fingerprint a line; without it the common name must be the
+    station's identity in the path. ``upstream_ca``: PEM bundle that the CSMS must chain to, else the system's.
+    ``upstream_certificates``: one PEM with key for all stations, or a directory of ``STATION.pem``.
+    """
+
+    certificate: str = ""
+    client_ca: str = ""
+    client_allow: str = ""
+    upstream_ca: str = ""
+    upstream_certificates: str = ""
+    accept_insecure_upstream: bool = False
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """How a capture grows. ``quota_bytes`` 0 is no quota. ``seal_key`` "" leaves segments unsealed."""
+
+    segment_bytes: int = 64 << 20
+    segment_s: float = 3600.0
+    quota_bytes: int = 0
+    on_quota: Literal["delete-oldest", "stop"] = "delete-oldest"
+    compress: bool = False
+    seal_key: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording. ``heartbeat_s`` is the longest silence of a healthy station that must survive."""
+
+    directory: str
+    routes: tuple[Route, ...] = ()
+    mode: Literal["reverse", "transparent"] = "reverse"
+    key_file: str = ""
+    keep_id_tags: bool = False
+    profile: str = ""
+    fail_on: str = "error"
+    heartbeat_s: int = 14_400
+    tcp_timeout_s: int = 604_800
+    tls: Tls = Tls()
+    store: Store = Store()
+    view: Literal["auto", "plain", "quiet"] = "auto"
+    metrics: str = ""
+    proxy_options: tuple[str, ...] = ()
