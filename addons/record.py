@@ -3,6 +3,6 @@
 The work is in the package octoflex_addons; this file only names it (mitmproxy loads scripts by path).
 """
 
-from octoflex_addons.record import Record
+from octoflex_addons.script import addons
 
-addons = [Record()]
+__all__ = ["addons"]

@@ -1,27 +1,35 @@
 """The addon: stamp, hand over a copy, return. Translation only; nothing here can delay or alter traffic."""
 
+import asyncio
 import base64
 import contextlib
 import functools
 import logging
-import os
-import subprocess
-import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from mitmproxy import connection, ctx, http, tcp
+from mitmproxy import connection, ctx, http, tcp, websocket
 from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from twin.io import clock
-from twin.io.handover import Handover
+from twin.io import clock, recorder_process
+from twin.io.handover import Channel, Handover, Wire
+from twin.io.segments import next_connection
+from twin.io.settings import Settings
 
 log = logging.getLogger(__name__)
 
+type Message = tcp.TCPMessage | websocket.WebSocketMessage
+type Flow = tcp.TCPFlow | http.HTTPFlow
+
 _MINUTE_NS = 60_000_000_000
 _BREAKER = 20  # faults a minute; above it the addon only relays, for a minute
-_STATION, _CSMS = "station", "csms"
+_SWEEP_S = 1.0
+_KEPT_MESSAGES = 1_000  # of a flow in WebSocket mode, for whoever reads them in mitmweb
+_LONE_END_NS = 10_000_000_000  # both sides closed for so long and never said: the books are closed
 
 
 def guarded[**P](hook: Callable[P, None]) -> Callable[P, None]:
@@ -41,123 +49,239 @@ def guarded[**P](hook: Callable[P, None]) -> Callable[P, None]:
     return safe
 
 
-class Record:
-    """Byte-exact recording of WebSocket connections (``websocket=false``), for mitmdump and for the relay.
+class Socket:
+    """One station's connection while it lives: its books, and both ends to see which is gone first."""
 
-    ``handover`` is given by the relay; under mitmdump the addon starts a recorder process of its own when the
-    option ``twin_capture`` names a directory.
+    __slots__ = ("client", "first_gone", "gone_ns", "server", "wire")
+
+    def __init__(self, wire: Wire, client: connection.Client, server: connection.Server | None) -> None:
+        self.wire = wire
+        self.client = client
+        self.server = server
+        self.first_gone = ""
+        self.gone_ns = 0
+
+    def look(self, mono_ns: int) -> bool:
+        """Note which side went first; whether both are long gone and nobody said so."""
+        station = bool(self.client.state & ConnectionState.CAN_READ)
+        csms = self.server is None or bool(self.server.state & ConnectionState.CAN_READ)
+        if not self.first_gone and station != csms:
+            self.first_gone = "csms" if station else "station"
+        if station or csms:
+            return False
+        self.gone_ns = self.gone_ns or mono_ns
+        return mono_ns - self.gone_ns > _LONE_END_NS
+
+
+class Record:
+    """Recording of WebSocket connections, for mitmdump, for mitmweb and for the relay.
+
+    Byte-exact with ``websocket=false``; else whole messages as mitmproxy decoded them. The relay calls
+    ``start`` when its listeners are up; elsewhere the option ``twin_capture`` names a directory.
     """
 
-    def __init__(self, handover: Handover | None = None) -> None:
-        self.handover = handover
-        self.recorder: subprocess.Popen[bytes] | None = None
+    def __init__(self, settings: Settings | None = None, *, started_by_relay: bool = False) -> None:
+        self.handover: Handover | None = None
         self.broken = False
-        self._names: dict[str, str] = {}
-        self._opened: set[str] = set()
-        self._connections = 0
+        self._settings = settings
+        self._by_relay = started_by_relay
+        self._sockets: dict[str, Socket] = {}
+        self._wires: dict[str, Wire] = {}
+        self._number = 0
         self._faults: list[int] = []
         self._logged_ns = -_MINUTE_NS
+        self._sweeper: asyncio.Task[None] | None = None
+        self._listening = threading.Event()
 
     def load(self, loader: Loader) -> None:
         loader.add_option("twin_capture", str, "", "Directory of the new capture (twin).")
         loader.add_option("twin_key_file", str, "", "Pseudonym key file (twin); made on first use.")
         loader.add_option("twin_keep_id_tags", bool, False, "Do not pseudonymise idTags and serials (twin).")
+        loader.add_option("twin_settings", str, "", "Everything at once, as twin record says it (twin).")
 
     @guarded
     def running(self) -> None:
-        if self.handover is not None:
+        if self._by_relay:
             return
-        if not ctx.options.twin_capture:
+        options = ctx.options
+        if options.twin_settings:
+            settings = recorder_process.decoded(options.twin_settings)
+        elif options.twin_capture:
+            settings = Settings(
+                directory=options.twin_capture,
+                websocket=options.websocket,
+                key_file=options.twin_key_file,
+                keep_id_tags=options.twin_keep_id_tags,
+                tcp_timeout_s=options.tcp_timeout,
+            )
+        else:
             log.warning("twin: nothing is recorded; name a directory with --set twin_capture=DIR")
             return
-        if ctx.options.websocket:
-            log.warning("twin: start mitmdump with --set websocket=false; only byte-exact mode is recorded")
-        command = [sys.executable, "-m", "twin.io.recorder_process", ctx.options.twin_capture]
-        if ctx.options.twin_key_file:
-            command += ["--key-file", ctx.options.twin_key_file]
-        if ctx.options.twin_keep_id_tags:
-            command += ["--keep-id-tags"]
-        self.recorder = subprocess.Popen(command, stdin=subprocess.PIPE)
-        assert self.recorder.stdin is not None
-        self.handover = Handover(os.dup(self.recorder.stdin.fileno()))
-        self.recorder.stdin.close()
+        if settings.websocket:
+            log.warning("twin: WebSocket mode is not byte-exact; --set websocket=false is")
+        self.start(settings, lambda: log.warning("twin: the recorder cannot start; nothing is recorded"))
+
+    def start(
+        self, settings: Settings, gave_up: Callable[[], None], listening: threading.Event | None = None
+    ) -> None:
+        """Record from now on; the recorder itself is started once ``listening`` is set.
+
+        ``gave_up`` is called on another thread if the recorder refuses its orders.
+        """
+
+        if listening is None:
+            self._listening.set()
+        else:
+            self._listening = listening
+
+        def connect() -> Channel:
+            self._listening.wait()
+            return recorder_process.start(settings)
+
+        self._number = next_connection(Path(settings.directory)) - 1
+        self.handover = Handover(connect, gave_up=gave_up)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    @guarded
+    def rotate(self) -> None:
+        """Begin a new segment (SIGHUP)."""
+        now = clock.now()
+        if self.handover is not None:
+            self.handover.say(("rotate", now.wall_ns, now.mono_ns))
+
+    # ---- handshakes
 
     @guarded
     def response(self, flow: http.HTTPFlow) -> None:
         now = clock.now()
         if "websocket" not in flow.request.headers.get("upgrade", "").casefold() or self.handover is None:
             return
-        conn = self._name(flow.client_conn)
         facts = handshake(flow)
         if flow.response is not None and flow.response.status_code == 101:
-            self._opened.add(conn)
-            self.handover.say(("open", conn, facts, now.wall_ns, now.mono_ns))
+            socket = Socket(self._wire(flow.client_conn), flow.client_conn, flow.server_conn)
+            self._sockets[flow.client_conn.id] = socket
+            self.handover.opened(socket.wire, facts, now.wall_ns, now.mono_ns)
             return
-        facts |= {"status": flow.response.status_code if flow.response else None, "by": _CSMS}
-        self.handover.say(("refused", conn, facts, now.wall_ns, now.mono_ns))
+        facts |= {"status": flow.response.status_code if flow.response else None, "by": "csms"}
+        self._refused(flow.client_conn, facts, now)
 
     @guarded
     def error(self, flow: http.HTTPFlow) -> None:
         now = clock.now()
-        if "websocket" not in flow.request.headers.get("upgrade", "").casefold() or self.handover is None:
+        if "websocket" not in flow.request.headers.get("upgrade", "").casefold():
             return
-        facts = handshake(flow) | {"by": "proxy", "why": _clean(str(flow.error)[:200])}
-        self.handover.say(("refused", self._name(flow.client_conn), facts, now.wall_ns, now.mono_ns))
-
-    def tcp_message(self, flow: tcp.TCPFlow) -> None:
-        now = clock.now()
-        try:
-            self._message(flow, now)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # see guarded
-            self.fault("tcp_message", error)
-            with contextlib.suppress(Exception):
-                self._pass_over(flow.client_conn, flow.messages[-1], "addon_fault", now)
-
-    def _message(self, flow: tcp.TCPFlow, now: clock.Now) -> None:
-        messages = flow.messages
-        message = messages[-1]
-        del messages[:-1]  # the last stays: other addons read it; the rest would grow for ever
-        if self.handover is None:
-            return
-        if self.broken:
-            self._pass_over(flow.client_conn, message, "breaker_open", now)
-            self.broken = now.mono_ns - self._faults[-1] < _MINUTE_NS
-            return
-        conn = self._names.get(flow.client_conn.id) or self._late(flow.client_conn, now)
-        sender = _STATION if message.from_client else _CSMS
-        self.handover.data(conn, sender, message.content, now.wall_ns, now.mono_ns)
-
-    def _pass_over(
-        self, client: connection.Client, message: tcp.TCPMessage, reason: str, now: clock.Now
-    ) -> None:
-        if self.handover is not None:
-            sender = _STATION if message.from_client else _CSMS
-            self.handover.drop(self._name(client), sender, reason, len(message.content), now.mono_ns)
+        if flow.client_conn.id not in self._sockets:
+            facts = handshake(flow) | {"by": "proxy", "why": _clean(str(flow.error)[:200])}
+            self._refused(flow.client_conn, facts, now)
 
     @guarded
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
         now = clock.now()
+        self._refused(data.client, {"by": "proxy", "why": _clean(str(data.server.error)[:200])}, now)
+
+    def _refused(self, client: connection.Client, facts: dict[str, Any], now: clock.Now) -> None:
         if self.handover is not None:
-            facts = {"by": "proxy", "why": _clean(str(data.server.error)[:200])}
-            self.handover.say(("refused", self._name(data.client), facts, now.wall_ns, now.mono_ns))
+            self.handover.say(("refused", self._wire(client).name, facts, now.wall_ns, now.mono_ns))
+
+    # ---- traffic
+
+    def tcp_message(self, flow: tcp.TCPFlow) -> None:
+        self._passed("tcp_message", flow, flow.messages, 1)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        if flow.websocket is not None:
+            self._passed("websocket_message", flow, flow.websocket.messages, _KEPT_MESSAGES)
+
+    def _passed[M: (tcp.TCPMessage, websocket.WebSocketMessage)](
+        self, where: str, flow: Flow, messages: list[M], kept: int
+    ) -> None:
+        """One read of a socket, or one whole message: it goes on when we return, whatever we do."""
+        now = clock.now()
+        try:
+            if len(messages) > 2 * kept:  # other addons read the last ones; the rest would grow for ever
+                del messages[:-kept]
+            if self.handover is not None:
+                self._hand_over(self.handover, flow, messages[-1], now)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # see guarded
+            self.fault(where, error)
+            with contextlib.suppress(Exception):
+                self._pass_over(flow.client_conn, messages[-1], "addon_fault", now)
+
+    def _hand_over(self, handover: Handover, flow: Flow, message: Message, now: clock.Now) -> None:
+        if self.broken:
+            self._pass_over(flow.client_conn, message, "breaker_open", now)
+            self.broken = now.mono_ns - self._faults[-1] < _MINUTE_NS
+            return
+        socket = self._sockets.get(flow.client_conn.id)
+        wire = socket.wire if socket is not None else self._late(flow, now)
+        if isinstance(message, tcp.TCPMessage):
+            handover.data(wire, message.from_client, message.content, now.wall_ns, now.mono_ns)
+            return
+        marks = {"injected": message.injected, "dropped_by_addon": message.dropped}
+        facts = {name: True for name, applies in marks.items() if applies}
+        kind = "text" if message.is_text else "binary"
+        handover.message(wire, message.from_client, kind, message.content, facts, now.wall_ns, now.mono_ns)
+
+    def _pass_over(self, client: connection.Client, message: Message, reason: str, now: clock.Now) -> None:
+        if self.handover is not None:
+            size = len(message.content)
+            self.handover.drop(self._wire(client), message.from_client, reason, size, now.mono_ns)
+
+    # ---- ends
+
+    @guarded
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        now = clock.now()
+        end, socket = flow.websocket, self._sockets.get(flow.client_conn.id)
+        if self.handover is None or end is None or socket is None:
+            return
+        socket.first_gone = "station" if end.closed_by_client else "csms"
+        if end.close_code not in (None, 1006):  # 1006 is mitmproxy's word for no Close frame at all
+            facts = {"code": end.close_code, "reason": _clean(end.close_reason or "")}
+            by_station = bool(end.closed_by_client)
+            self.handover.message(socket.wire, by_station, "close", b"", facts, now.wall_ns, now.mono_ns)
 
     @guarded
     def client_disconnected(self, client: connection.Client) -> None:
         now = clock.now()
-        conn = self._names.pop(client.id, "")
-        if conn in self._opened and self.handover is not None:
-            self._opened.discard(conn)
-            self.handover.say(("end", conn, {}, now.wall_ns, now.mono_ns))
+        socket = self._sockets.pop(client.id, None)
+        wire = self._wires.pop(client.id, None)
+        if self.handover is None or wire is None:
+            return
+        if socket is not None:
+            self.handover.ended(wire, _end_of(socket), now.wall_ns, now.mono_ns)
+        else:
+            self.handover.forget(wire)
 
     @guarded
     def done(self) -> None:
-        if self.handover is not None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self.handover is not None and self._listening.is_set():
             self.handover.close()
-        if self.recorder is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.recorder.wait(10)
+
+    async def _sweep(self) -> None:
+        """Once a second: greet a new recorder, see which side of a connection goes first."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self._swept()
+
+    @guarded
+    def _swept(self) -> None:
+        now = clock.now()
+        if self.handover is None:
+            return
+        self.handover.tick(now.wall_ns, now.mono_ns)
+        for client_id, socket in list(self._sockets.items()):
+            if socket.look(now.mono_ns):
+                del self._sockets[client_id]
+                self._wires.pop(client_id, None)
+                facts = _end_of(socket) | {"how": "a frozen connection"}
+                self.handover.ended(socket.wire, facts, now.wall_ns, now.mono_ns)
+
+    # ---- faults and names
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault of ours; more than 20 within a minute open the breaker. Never raises."""
@@ -176,20 +300,25 @@ class Record:
         except BaseException:  # noqa: S110  # the last line of defence: traffic before everything
             pass
 
-    def _name(self, client: connection.Client) -> str:
-        name = self._names.get(client.id)
-        if name is None:
-            self._connections += 1
-            name = self._names[client.id] = f"c{self._connections}"
-        return name
+    def _wire(self, client: connection.Client) -> Wire:
+        wire = self._wires.get(client.id)
+        if wire is None:
+            assert self.handover is not None
+            self._number += 1
+            wire = self._wires[client.id] = self.handover.wire(f"c{self._number}")
+        return wire
 
-    def _late(self, client: connection.Client, now: clock.Now) -> str:
+    def _late(self, flow: Flow, now: clock.Now) -> Wire:
         """A socket that was open before this addon: reloaded script, or plain TCP."""
-        conn = self._name(client)
-        self._opened.add(conn)
+        client = flow.client_conn
+        socket = self._sockets[client.id] = Socket(self._wire(client), client, flow.server_conn)
         assert self.handover is not None
-        self.handover.say(("open", conn, {"late": True}, now.wall_ns, now.mono_ns))
-        return conn
+        self.handover.opened(socket.wire, {"late": True}, now.wall_ns, now.mono_ns)
+        return socket.wire
+
+
+def _end_of(socket: Socket) -> dict[str, Any]:
+    return {"by": socket.first_gone} if socket.first_gone else {}
 
 
 def handshake(flow: http.HTTPFlow) -> dict[str, Any]:

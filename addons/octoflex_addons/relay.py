@@ -5,7 +5,6 @@ brought is done here: ``block_global`` (Block is loaded), a non-zero exit unless
 descriptor limit.
 """
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -13,24 +12,28 @@ import logging
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from mitmproxy import exceptions, options
+from mitmproxy import exceptions, hooks, options
+from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons.block import Block
 from mitmproxy.addons.core import Core
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.tlsconfig import TlsConfig
 from mitmproxy.master import Master
+from mitmproxy.proxy.layers.tcp import TcpMessageHook
 
 from octoflex_addons.record import Record
-from twin.io.handover import Handover
+from twin.io import recorder_process
+from twin.io.settings import Route, Settings
 
-TCP_TIMEOUT_S = 604_800  # mitmproxy's default of 600 s cuts healthy, silent stations
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
-USAGE, NO_LISTENER = 2, 69
+USAGE, NO_LISTENER, INTERNAL = 2, 69, 70
 
 
 def upstream_mode(upstream: str, host: str, port: int) -> str:
@@ -54,39 +57,86 @@ def upstream_mode(upstream: str, host: str, port: int) -> str:
     return f"reverse:{scheme}://{target}@{host}:{port}"
 
 
-async def relay(arguments: argparse.Namespace) -> int:
-    """Relay until SIGTERM or SIGINT; the exit code."""
+def mode_of(settings: Settings, route: Route) -> str:
+    """One listener as a mode of mitmproxy; raises ``ValueError`` as ``upstream_mode`` does."""
+    if settings.mode == "transparent":
+        return f"transparent@{route.listen_host}:{route.listen_port}"
+    return upstream_mode(route.upstream, route.listen_host, route.listen_port)
+
+
+class Dispatch(AddonManager):
+    """Hooks to addons; those of relayed bytes go straight to the only one that listens."""
+
+    def __init__(self, master: Master, record: Record) -> None:
+        super().__init__(master)  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
+        self._record = record
+
+    async def handle_lifecycle(self, event: hooks.Hook) -> None:
+        if type(event) is TcpMessageHook:
+            self._record.tcp_message(event.flow)
+        else:
+            await super().handle_lifecycle(event)
+
+
+async def relay(settings: Settings) -> int:
+    """Relay until SIGTERM or SIGINT; the exit code. SIGHUP begins a new segment."""
     loop = asyncio.get_running_loop()
-    master = Master(options.Options(confdir=str(arguments.confdir)))
+    master = Master(options.Options(confdir=str(confdir_of(settings))))
+    record = Record(started_by_relay=True)
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, master.shutdown)
-    handover = Handover(arguments.recorder_fd)
+    loop.add_signal_handler(signal.SIGHUP, record.rotate)
     proxyserver = Proxyserver()  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
-    ours = (Core(), Block(), proxyserver, NextLayer(), TlsConfig(), Record(handover))
+    ours = (Core(), Block(), proxyserver, NextLayer(), TlsConfig(), record)
+    master.addons = Dispatch(master, record)
     master.addons.add(*ours)  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
     try:
-        master.options.update(  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
-            mode=[upstream_mode(arguments.upstream, *arguments.listen)],
-            websocket=False,
-            rawtcp=True,
-            tcp_timeout=TCP_TIMEOUT_S,
-            keep_host_header=True,
-            connection_strategy="eager",
-        )
-        master.options.set(*arguments.set)
+        master.options.update(**options_of(settings))  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
+        master.options.set(*settings.proxy_options)
+        _refuse_what_breaks_promises(master.options, settings)
     except (ValueError, exceptions.OptionsError) as error:
-        handover.close()
         return _refuse(str(error), USAGE)
-    announcer = asyncio.create_task(_announce(master, proxyserver, handover))
+    listening = threading.Event()
+    record.start(settings, lambda: _shut_down(loop, master), listening)
+    announcer = asyncio.create_task(_announce(master, proxyserver, listening))
     await master.run()
     announcer.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        return await announcer
-    return 0
+        if code := await announcer:
+            return code
+    return _exit_code(record) if listening.is_set() else 0
 
 
-async def _announce(master: Master, proxyserver: Proxyserver, handover: Handover) -> int:
-    """Say where we listen; a port in use would leave the Master running without a listener."""
+def _shut_down(loop: asyncio.AbstractEventLoop, master: Master) -> None:
+    loop.call_soon_threadsafe(master.shutdown)
+
+
+def options_of(settings: Settings) -> dict[str, Any]:
+    """mitmproxy's options for a recording; raises ``ValueError`` for routes that it cannot take."""
+    return {
+        "mode": [mode_of(settings, route) for route in settings.routes],
+        "websocket": False,
+        "rawtcp": True,
+        "tcp_timeout": settings.tcp_timeout_s,
+        "keep_host_header": True,
+        "connection_strategy": "eager",
+    }
+
+
+def _refuse_what_breaks_promises(held: options.Options, settings: Settings) -> None:
+    """``--set`` may do much, but not what a recording promises."""
+    if held.websocket or not held.rawtcp:
+        raise ValueError("--set websocket=true or rawtcp=false: the relay is byte-exact; see --interactive")
+    least_s = 3 * settings.heartbeat_s
+    if held.tcp_timeout < least_s:
+        raise ValueError(
+            f"tcp_timeout {held.tcp_timeout} s would cut a silent, healthy station: at least {least_s} s "
+            f"(3 x --heartbeat {settings.heartbeat_s}) is needed"
+        )
+
+
+async def _announce(master: Master, proxyserver: Proxyserver, listening: threading.Event) -> int:
+    """Say where we listen, then record; a port in use would leave the Master running without a listener."""
     while not proxyserver.is_running:  # noqa: ASYNC110  # the Master has no event for it
         await asyncio.sleep(0.01)
     servers = list(proxyserver.servers)
@@ -94,9 +144,20 @@ async def _announce(master: Master, proxyserver: Proxyserver, handover: Handover
         master.shutdown()  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
         return _refuse("; ".join(str(s.last_exception or "listener not up") for s in servers), NO_LISTENER)
     gc.freeze()  # what was loaded stays; only what connections leave behind is worth a look
-    for host, port, *_ in proxyserver.listen_addrs()[:1]:
-        handover.say(("listening", host, port))
+    listening.set()
+    for server in servers:
+        host, port, *_ = server.listen_addrs[0]
+        sys.stderr.write(f"listening {host}:{port}\n")
+    sys.stderr.flush()
     return 0
+
+
+def _exit_code(record: Record) -> int:
+    """The recorder's own, and an error where there is none to report."""
+    code = record.handover.exit_code if record.handover else 0
+    if code is None or code < 0:
+        return _refuse(f"the recorder ended with {code}; twin check --integrity says what is there", INTERNAL)
+    return code
 
 
 def _refuse(why: str, code: int) -> int:
@@ -104,29 +165,49 @@ def _refuse(why: str, code: int) -> int:
     return code
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
+def confdir_of(settings: Settings) -> Path:
+    """mitmproxy's own files, its CA key among them, beside the capture."""
+    directory = Path(settings.directory)
+    return directory.with_name(f".{directory.name}.mitmproxy")
+
+
+def interactive(settings: Settings, confdir: Path) -> int:
+    """mitmweb with the same recorder: WebSocket mode, which is not byte-exact."""
+    from mitmproxy.tools import main as tools
+
+    script = Path(__file__).with_name("script.py")
+    held = {
+        "twin_settings": recorder_process.encoded(settings),
+        "confdir": str(confdir),
+        "websocket": "true",
+        "tcp_timeout": str(settings.tcp_timeout_s),
+        "keep_host_header": "true",
+        "web_host": "127.0.0.1",  # mitmweb can load scripts: never anywhere else
+        "web_open_browser": "false",
+    }
+    arguments = ["-s", str(script)]
+    for route in settings.routes:
+        arguments += ["--mode", mode_of(settings, route)]
+    for name, value in held.items():
+        arguments += ["--set", f"{name}={value}"]
+    for option in settings.proxy_options:
+        arguments += ["--set", option]
+    return int(tools.mitmweb(arguments) or 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Started by ``twin record``; hands over to the recorder on an inherited pipe."""
-    parser = argparse.ArgumentParser(prog="octoflex-relay", description=__doc__)
-    parser.add_argument("--upstream", required=True)
-    parser.add_argument("--listen", required=True, type=_address)
-    parser.add_argument("--recorder-fd", required=True, type=int)
-    parser.add_argument("--confdir", required=True, type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
-    arguments = parser.parse_args(argv)
+    """``twin record`` becomes this process, with its settings as the one argument."""
+    settings = recorder_process.decoded((argv or sys.argv[1:])[0])
     logging.basicConfig(level=logging.WARNING, format="relay: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    arguments.confdir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    arguments.confdir.chmod(0o700)
-    return asyncio.run(relay(arguments))
+    confdir = confdir_of(settings)
+    confdir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    confdir.chmod(0o700)
+    if settings.websocket:
+        return interactive(settings, confdir)
+    return asyncio.run(relay(settings))
 
 
 if __name__ == "__main__":

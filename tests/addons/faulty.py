@@ -22,12 +22,12 @@ class Faulty(Record):
         super().load(loader)
         loader.add_option("fault", str, "", "What to raise in every message.")
 
-    def _message(self, flow, now):  # type: ignore[no-untyped-def]  # a script of the tests
+    def _hand_over(self, handover, flow, message, now):  # type: ignore[no-untyped-def]  # a script of the tests
         from mitmproxy import ctx
 
         if not self.broken:
             raise FAULTS[ctx.options.fault]
-        super()._message(flow, now)
+        super()._hand_over(handover, flow, message, now)
 
 
 addons = [Faulty()]

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from tests.wire_cases import frame, mask_of
 from twin.engine.analyzer import Analyzer
+from twin.io.books import Summary
 from twin.io.capture import broken_link
 from twin.io.formats import open_capture
-from twin.io.recorder import Recorder, Summary
+from twin.io.judging import Judge
+from twin.io.recorder import Recorder
 from twin.io.redact import Redactor
 from twin.io.segments import CaptureWriter
 from twin.model import Finding, Frame, Kind, Side
@@ -46,8 +48,9 @@ class Proxy:
         self.now_ns = 0
         writer = CaptureWriter(self.capture, created_us=WALL_NS // 1000, vantage="proxy")
         redactor = Redactor(bytes(32), keep_id_tags=keep_id_tags)
-        self.recorder = Recorder(writer, analyzer or Analyzer(), redactor, findings_path=self.findings)
+        self.recorder = Recorder(writer, redactor, Judge(analyzer or Analyzer(), self.findings))
         self.summary: Summary | None = None
+        self.recorder.hello(0, [], *self.clocks())
 
     def clocks(self) -> tuple[int, int]:
         return WALL_NS + self.now_ns, self.now_ns
@@ -71,6 +74,10 @@ class Proxy:
         assert broken_link(self.capture) is None
         return frames
 
+    def told(self) -> list[Frame]:
+        """What was said in the capture, the counters left out."""
+        return [seen for seen in self.frames() if seen.kind is not Kind.STATS]
+
     def live(self) -> list[Finding]:
         lines = self.findings.read_bytes().splitlines()
         return [msgspec.json.decode(line, type=Finding) for line in lines]
@@ -93,10 +100,10 @@ def test_a_conversation_is_recorded_in_order(proxy: Proxy) -> None:
         proxy.says(sender, text)
     proxy.recorder.ended("c1", {}, *proxy.clocks())
     summary = proxy.finish()
-    frames = proxy.frames()
+    frames = proxy.told()
     assert [seen.kind for seen in frames] == [Kind.OPEN, *[Kind.TEXT] * 4, Kind.END]
     assert [(seen.sender, seen.text) for seen in frames[1:5]] == list(SAYS[:4])
-    assert [seen.seq for seen in frames] == [1, 2, 3, 4, 5, 6]
+    assert [seen.seq for seen in frames] == [2, 3, 4, 5, 6, 7]
     assert {seen.station for seen in frames} == {"CP7"}
     assert [seen.mono_ns for seen in frames[1:5]] == [second * SECOND for second in (1, 2, 3, 4)]
     assert (summary.connections, summary.stations, summary.recorded_chunks) == (1, 1, 4)
@@ -135,7 +142,7 @@ def test_what_the_proxy_saw_and_never_told_is_counted_as_recorder_down(proxy: Pr
 def test_a_socket_nobody_saw_open_is_late(proxy: Proxy) -> None:
     proxy.says(*SAYS[2])
     proxy.finish()
-    frames = proxy.frames()
+    frames = proxy.told()
     assert (frames[0].kind, frames[0].facts["late"]) == (Kind.OPEN, True)
     assert frames[1].text == SAYS[2][1]
 
@@ -147,7 +154,7 @@ def test_secrets_of_the_handshake_and_of_unreadable_bytes_are_not_stored(proxy: 
     proxy.recorder.chunk("c1", Side.STATION, frame(1, b"secret\xff", mask=b"abcd"), *proxy.clocks())
     proxy.recorder.chunk("c1", Side.STATION, frame(9, b"secret", mask=b"abcd"), *proxy.clocks())
     proxy.finish()
-    opened, binary, broken, ping, _ = proxy.frames()
+    opened, binary, broken, ping, _ = proxy.told()
     assert opened.facts["auth"] == {"scheme": "Basic", "user_is_identity": True}
     assert ["Host", "csms"] in opened.facts["request_headers"]
     assert (binary.kind, binary.data, binary.facts["bytes"]) == (Kind.BINARY, None, 15)
@@ -161,7 +168,7 @@ def test_secrets_of_the_handshake_and_of_unreadable_bytes_are_not_stored(proxy: 
 class Broken(Analyzer):
     """An analyzer with a bug of ours."""
 
-    def receive(self, frame: Frame) -> list[Finding]:
+    def steps(self, frame: Frame) -> list[Step]:
         raise ZeroDivisionError
 
 
@@ -170,8 +177,8 @@ def test_a_bug_in_judging_costs_the_opinion_and_not_the_record(tmp_path: Path) -
     proxy.opens()
     proxy.says(*SAYS[0])
     summary = proxy.finish()
-    assert [seen.text for seen in proxy.frames()] == [None, SAYS[0][1], None]
-    assert summary.faults == 3
+    assert [seen.text for seen in proxy.told()] == [None, SAYS[0][1], None]
+    assert summary.faults == 5
     assert b"ZeroDivisionError" in proxy.findings.read_bytes()
 
 
@@ -188,7 +195,7 @@ def test_a_bug_in_redaction_stores_nothing_rather_than_a_secret(tmp_path: Path) 
     proxy.recorder._redactor = Leaky(bytes(32))
     proxy.says(*SAYS[6])
     proxy.finish()
-    fault = proxy.frames()[1]
+    fault = proxy.told()[1]
     assert (fault.kind, fault.text, fault.facts["where"]) == (Kind.FAULT, None, "redact")
     assert b"04A2B3C4" not in b"".join(path.read_bytes() for path in proxy.capture.iterdir())
 

@@ -28,6 +28,20 @@ class FailOn(StrEnum):
     NOTE = "note"
 
 
+class Mode(StrEnum):
+    """How a station's traffic comes here."""
+
+    REVERSE = "reverse"
+    TRANSPARENT = "transparent"
+
+
+class OnQuota(StrEnum):
+    """What gives way when a capture has reached its quota."""
+
+    DELETE_OLDEST = "delete-oldest"
+    STOP = "stop"
+
+
 class As(StrEnum):
     """The side that is played."""
 
@@ -68,22 +82,49 @@ def _common(
 
 @app.command()
 def record(
-    upstream: Annotated[str, typer.Option(help="The CSMS: ws://HOST:PORT or wss://HOST:PORT.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New capture directory.")],
-    listen: Annotated[str, typer.Option(help="HOST:PORT for the station; port 0 takes a free one.")] = (
-        "127.0.0.1:9000"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Capture directory, new or one to go on with.")
+    ],
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option(help="The CSMS: ws://HOST:PORT or wss://HOST:PORT. Again for each further --listen."),
+    ] = None,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(help="HOST:PORT for stations; port 0 takes a free one. [default: 127.0.0.1:9000]"),
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="reverse: stations are pointed here. transparent: the kernel redirects them.")
+    ] = Mode.REVERSE,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="mitmweb on 127.0.0.1, in WebSocket mode: not byte-exact.")
+    ] = False,
+    heartbeat: Annotated[
+        int, typer.Option(min=1, help="Longest silence of a healthy station, in seconds.")
+    ] = 14_400,
     key_file: Annotated[
         Path | None, typer.Option(help="Pseudonym key; made on first use, to be kept secret.")
     ] = None,
     keep_id_tags: Annotated[
         bool, typer.Option(help="Store idTags and serials as they are (you must be allowed to).")
     ] = False,
+    segment_mib: Annotated[int, typer.Option(min=1, help="A new segment after so many MiB.")] = 64,
+    segment_minutes: Annotated[float, typer.Option(min=0.01, help="A new segment after so long.")] = 60,
+    quota_mib: Annotated[int, typer.Option(min=0, help="Most that a capture may hold; 0: no limit.")] = 0,
+    on_quota: Annotated[
+        OnQuota, typer.Option(help="At the quota: delete the oldest sealed segment, or stop recording.")
+    ] = OnQuota.DELETE_OLDEST,
+    compress: Annotated[bool, typer.Option("--compress", help="Sealed segments as .zst.")] = False,
+    seal_key: Annotated[
+        Path | None, typer.Option(help="Key that seals segments; made on first use, to be kept secret.")
+    ] = None,
+    no_seal: Annotated[bool, typer.Option("--no-seal", help="Leave segments unsealed.")] = False,
     profile: Profile = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="An option of mitmproxy, such as certs=*=site.pem.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line per finding.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No view and no line per finding.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the view.")] = False,
     fail_on: Fail = FailOn.ERROR,
 ) -> None:
     """Start the relay between station and CSMS, record byte for byte, check live.
@@ -94,19 +135,29 @@ def record(
     Example: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture
     """
     from twin.cli import record as verb
-    from twin.model import Severity
+    from twin.io.settings import Settings, Store
 
-    raise typer.Exit(
-        verb.record(
-            upstream,
-            listen,
-            output,
-            key_file=key_file,
+    verb.record(
+        Settings(
+            directory=str(output),
+            routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"]),
+            mode=mode.value,
+            websocket=interactive,
+            key_file=str(key_file or ""),
             keep_id_tags=keep_id_tags,
-            profile=profile,
-            options=set_ or [],
-            quiet=quiet,
-            fail_on=Severity(fail_on.value),
+            profile=profile or "",
+            fail_on=fail_on.value,
+            heartbeat_s=heartbeat,
+            store=Store(
+                segment_bytes=segment_mib << 20,
+                segment_s=segment_minutes * 60,
+                quota_bytes=quota_mib << 20,
+                on_quota=on_quota.value,
+                compress=compress,
+                seal_key="" if no_seal else str(seal_key or verb.default_seal_key()),
+            ),
+            view="quiet" if quiet else "plain" if plain else "auto",
+            proxy_options=tuple(set_ or ()),
         )
     )
 

@@ -4,10 +4,10 @@ import inspect
 from collections import Counter
 from pathlib import Path
 
-from twin.certificate import NAMES, parse
-from twin.certificate.profile import SPEC, Profile, certified
+from twin.certificate.profile import Profile
 from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, opened, say, say_json
 from twin.engine.analyzer import Analyzer
+from twin.io.profiles import profile_named
 from twin.model import Finding, Severity
 from twin.report.findings import as_json, as_text
 from twin.rules import RULES
@@ -17,18 +17,10 @@ def profile_of(name: str | None) -> Profile | None:
     """A profile by name or TOML file; ``None`` lets BootNotification choose. Exit 2 for neither."""
     if name is None:
         return None
-    if name == SPEC.name:
-        return SPEC
-    if name in NAMES:
-        return certified(name)
-    path = Path(name)
     try:
-        return Profile(path.stem, parse(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        known = ", ".join((*NAMES, SPEC.name))
-        raise fail(f"no profile {name!r}: expected {known}, or a certificate's TOML file", USAGE) from error
-    except (OSError, ValueError) as error:
-        raise fail(f"profile {name}: {error}", USAGE) from error
+        return profile_named(name)
+    except ValueError as error:
+        raise fail(str(error), USAGE) from error
 
 
 def check(

@@ -1,92 +1,78 @@
-"""twin record: starts the relay as a process and is itself the recorder."""
+"""twin record: settles what is asked for, then becomes the relay, whose child is the recorder."""
 
 import importlib.metadata
 import os
-import signal
-import subprocess
 import sys
-from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
-from twin.cli.check import profile_of
-from twin.cli.common import INTERNAL, USAGE, fail, note, plain
+import msgspec
+
+from twin.cli.common import USAGE, fail
 from twin.io import recorder_process
-from twin.io.handover import items_of
-from twin.model import Finding, Severity
+from twin.io.profiles import profile_named
+from twin.io.redact import load_or_create_key
+from twin.io.segments import check_directory
+from twin.io.settings import Route, Settings
 
 _RELAYS = "octoflex_twin.relay"
 _MISSING = "twin record needs mitmproxy; install it with: pip install 'octoflex-twin[proxy]'"
 
 
-def record(
-    upstream: str,
-    listen: str,
-    directory: Path,
-    *,
-    key_file: Path | None,
-    keep_id_tags: bool,
-    profile: str | None,
-    options: list[str],
-    quiet: bool,
-    fail_on: Severity,
-) -> int:
-    """Relay and record until interrupted; the exit code (1 with findings from ``fail_on`` upward)."""
-    module = _relay_module()
-    judged_by = profile_of(profile)
-    try:
-        recorder_process.check_directory(directory)
-    except (ValueError, OSError) as error:
-        raise fail(f"cannot record to {directory}: {error}", USAGE) from error
-    relay, pipe = _start(module, upstream, listen, directory, options)
-    items = items_of(pipe)
-    # nothing is written before the relay listens: a start that fails leaves no capture behind
-    first = next((item for item in items if item[0] != "tick"), None)
-    if first is None:
-        raise fail(f"the relay did not start on {listen}; see its message above", relay.wait() or INTERNAL)
-    try:
-        recorder = recorder_process.make_recorder(
-            directory,
-            key_file=key_file,
-            keep_id_tags=keep_id_tags,
-            profile=judged_by,
-            head={"upstream": upstream.rpartition("@")[2]},
-            tell=(lambda finding: None) if quiet else _tell,
+def routes_of(mode: str, upstreams: list[str], listens: list[str]) -> tuple[Route, ...]:
+    """The listeners, each with its upstream, in the order given; exit 2 if they do not match."""
+    if mode == "transparent":
+        if upstreams:
+            raise fail("--mode transparent knows no --upstream: the station's own address is kept", USAGE)
+        upstreams = [""] * len(listens)
+    if not upstreams or len(upstreams) != len(listens):
+        raise fail(
+            f"{len(upstreams)} --upstream and {len(listens)} --listen: every listener needs one upstream, "
+            "in the same order",
+            USAGE,
         )
+    return tuple(_route(listen, upstream) for listen, upstream in zip(listens, upstreams, strict=True))
+
+
+def _route(listen: str, upstream: str) -> Route:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise fail(f"--listen {listen}: expected HOST:PORT", USAGE)
+    return Route(listen_host=host.strip("[]"), listen_port=int(port), upstream=upstream)
+
+
+def settled(settings: Settings) -> Settings:
+    """The settings with whole paths; exit 2 for what can be known to fail before anything is started."""
+    directory = Path(settings.directory).absolute()
+    try:
+        check_directory(directory)
     except (ValueError, OSError) as error:
-        relay.kill()
-        relay.wait()
-        raise fail(f"cannot record to {directory}: {error}", USAGE) from error
-    summary = recorder_process.run(
-        chain((first,), items), recorder, lambda host, port: note(f"listening {host}:{port}")
-    )
-    code = relay.wait()
-    note(summary.text(directory.name))
-    if not summary.exact:
-        raise fail("seen is not recorded plus dropped: a bug of ours, please report it", INTERNAL)
-    if code:
-        raise fail(f"the relay ended with {code}; see its message above", INTERNAL)
-    worst = min((Severity(name).rank for name in summary.findings), default=fail_on.rank + 1)
-    return 1 if worst <= fail_on.rank else 0
+        raise fail(f"cannot record to {settings.directory}: {error}", USAGE) from error
+    key_file = Path(settings.key_file) if settings.key_file else recorder_process.default_key_file()
+    try:
+        load_or_create_key(key_file)
+        profile = settings.profile
+        if profile:
+            profile_named(profile)
+            profile = str(Path(profile).absolute()) if Path(profile).is_file() else profile
+    except (ValueError, OSError) as error:
+        raise fail(f"{error}", USAGE) from error
+    fresh = {"directory": str(directory), "key_file": str(key_file.absolute()), "profile": profile}
+    return msgspec.structs.replace(settings, **fresh)
 
 
-def _start(
-    module: str, upstream: str, listen: str, directory: Path, options: list[str]
-) -> tuple[subprocess.Popen[bytes], int]:
-    """The relay and our end of its pipe, which closes once everything is handed over."""
-    read_fd, write_fd = os.pipe()
-    confdir = directory.with_name(f".{directory.name}.mitmproxy")
-    command = [sys.executable, "-m", module, "--upstream", upstream, "--listen", listen]
-    command += ["--recorder-fd", str(write_fd), "--confdir", str(confdir)]
-    command += [f"--set={option}" for option in options]
-    relay = subprocess.Popen(command, pass_fds=(write_fd,), start_new_session=True)
-    os.close(write_fd)
+def default_seal_key() -> Path:
+    """Where the sealing key of this user lies unless the command line says otherwise."""
+    return recorder_process.default_key_file().with_name("seal.key")
 
-    def stop(signal_number: int, frame: object) -> None:
-        relay.terminate()
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    return relay, read_fd
+def record(settings: Settings) -> NoReturn:
+    """Relay and record until interrupted. Does not return: this process becomes the relay."""
+    module = _relay_module()
+    command = [sys.executable, "-m", module, recorder_process.encoded(settled(settings))]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, command)  # noqa: S606  # ours, by its absolute path
 
 
 def _relay_module() -> str:
@@ -99,8 +85,3 @@ def _relay_module() -> str:
     if not found:
         raise fail(_MISSING, USAGE)
     return found[0].module
-
-
-def _tell(finding: Finding) -> None:
-    place = f"#{finding.seq} {finding.station}"
-    note(plain(f"{finding.severity:<7} {finding.rule} {place}: {finding.detail}"))

@@ -73,6 +73,9 @@ class Analyzer:
         """The time-outs due by the frame's stamp, then what the frame itself means, each with its state."""
         steps = self.timer_steps(frame.at_us)
         if frame.kind is Kind.GAP and not frame.link:
+            if frame.facts.get("reason") == "restart":
+                self._forget()
+                return steps
             for link in list(self._links):
                 steps += self._steps_of_link(replace(frame, link=link))
             return steps
@@ -119,6 +122,13 @@ class Analyzer:
     def profile_of(self, station: str) -> Profile:
         """What a station is judged against now."""
         return self._profile or self._profiles.get(station, SPEC)
+
+    def _forget(self) -> None:
+        """A recorder began anew here and knew nothing; nor may whoever reads its capture later."""
+        self._links.clear()
+        self._due.clear()
+        for known in (self._station_of, self._unjudged, self._states, self._profiles, self._told):
+            known.clear()
 
     def _steps_of_link(self, frame: Frame) -> list[Step]:
         link = frame.link

@@ -1,27 +1,39 @@
 """The recorder as a process of its own: items from a pipe into a Recorder, until the pipe closes."""
 
-import argparse
+import contextlib
+import os
+import select
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from twin.certificate.profile import Profile
 from twin.engine.analyzer import Analyzer
 from twin.io import clock
-from twin.io.handover import Item, items_of
-from twin.io.recorder import Recorder, Summary
+from twin.io.books import Summary
+from twin.io.handover import ITEMS, Channel, Item, items_of
+from twin.io.judging import Judge
+from twin.io.profiles import profile_named
+from twin.io.recorder import Recorder
 from twin.io.redact import Redactor, load_or_create_key
 from twin.io.segments import CaptureWriter
-from twin.model import Finding, Side
+from twin.io.settings import Settings
+from twin.io.watching import Watcher
+from twin.model import Severity, Side
 
+CLEAN, FINDINGS, USAGE, INTERNAL = 0, 1, 2, 70
 LIMITS_OF_TRUTH = (
     "a proxy restart drops live sockets; stations reconnect",
     "an RST on one side becomes a FIN on the other",
     "TLS is ended and started anew; TCP segmentation and segment timing change",
     "a dead host is a dead path unless a bypass exists",
 )
+_JUDGED_AT_ONCE = 200  # frames between two looks at the pipe: records come before opinions
 
 
 def default_key_file() -> Path:
@@ -35,38 +47,42 @@ def findings_path_of(directory: Path) -> Path:
     return directory.with_name(f"{name}.findings.jsonl")
 
 
-def check_directory(directory: Path) -> None:
-    """Raise ``FileExistsError`` unless a new capture can be made there: one is never appended to."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise FileExistsError("it exists and is not empty; a capture is never appended to")
-
-
 def make_recorder(
-    directory: Path,
+    settings: Settings,
     *,
-    key_file: Path | None = None,
-    keep_id_tags: bool = False,
     profile: Profile | None = None,
     head: dict[str, Any] | None = None,
-    tell: Callable[[Finding], None] = lambda finding: None,
+    watchers: Sequence[Watcher] = (),
 ) -> Recorder:
-    """A recorder writing a new capture into ``directory`` and its findings beside it."""
-    redactor = Redactor(load_or_create_key(key_file or default_key_file()), keep_id_tags=keep_id_tags)
+    """A recorder writing (or going on with) a capture, and its findings beside it.
+
+    Raises ``ValueError`` or ``OSError`` for what cannot be recorded to.
+    """
+    directory = Path(settings.directory)
+    key = load_or_create_key(Path(settings.key_file) if settings.key_file else default_key_file())
+    redactor = Redactor(key, keep_id_tags=settings.keep_id_tags)
     now = clock.now()
     writer = CaptureWriter(
         directory,
         created_us=now.wall_us,
         vantage="proxy",
         head={
-            "mode": "bytes",
-            "byte_exact": True,
+            "mode": "websocket" if settings.websocket else "bytes",
+            "byte_exact": not settings.websocket,
+            "proxy": {
+                "mode": settings.mode,
+                "listeners": [
+                    {"listen": f"{route.listen_host}:{route.listen_port}", "upstream": route.upstream}
+                    for route in settings.routes
+                ],
+            },
             "clock": {"wall_ns": now.wall_ns, "mono_ns": now.mono_ns},
-            "redaction": {"key": redactor.fingerprint, "keep_id_tags": keep_id_tags},
+            "redaction": {"key": redactor.fingerprint, "keep_id_tags": settings.keep_id_tags},
             "limits_of_truth": list(LIMITS_OF_TRUTH),
             **(head or {}),
         },
     )
-    return Recorder(writer, Analyzer(profile), redactor, findings_path=findings_path_of(directory), tell=tell)
+    return Recorder(writer, redactor, Judge(Analyzer(profile), findings_path_of(directory), watchers))
 
 
 def deliver(item: Item, recorder: Recorder) -> None:
@@ -74,6 +90,10 @@ def deliver(item: Item, recorder: Recorder) -> None:
     match item:
         case ("data", conn, sender, data, wall_ns, mono_ns):
             recorder.chunk(conn, Side(sender), data, wall_ns, mono_ns)
+        case ("message", conn, sender, kind, data, facts, wall_ns, mono_ns):
+            recorder.message(conn, Side(sender), kind, data, facts, wall_ns, mono_ns)
+        case ("hello", restarts, wires, wall_ns, mono_ns):
+            recorder.hello(restarts, wires, wall_ns, mono_ns)
         case ("open", conn, facts, wall_ns, mono_ns):
             recorder.opened(conn, facts, wall_ns, mono_ns)
         case ("refused", conn, facts, wall_ns, mono_ns):
@@ -84,45 +104,97 @@ def deliver(item: Item, recorder: Recorder) -> None:
             recorder.lost(conn, Side(sender), reason, chunks, size, wall_ns, mono_ns)
         case ("fault", where, what, count, wall_ns, mono_ns):
             recorder.faulted(where, what, count, wall_ns, mono_ns)
+        case ("rotate", wall_ns, mono_ns):
+            recorder.rotate(wall_ns, mono_ns)
         case ("tick", wall_ns, mono_ns, counters):
             recorder.tick(wall_ns, mono_ns, counters)
 
 
-def run(
-    items: Iterable[Item], recorder: Recorder, listening: Callable[[str, int], None] = lambda host, port: None
-) -> Summary:
-    """Record until the proxy closes its end of the pipe."""
-    for item in items:
-        if item[0] == "listening":
-            listening(item[1], item[2])
-        else:
+def run(batches: Iterable[list[Item]], recorder: Recorder, fd: int = -1) -> Summary:
+    """Record until the proxy closes its end of the pipe, whose other end is ``fd``."""
+    for batch in batches:
+        for item in batch:
             deliver(item, recorder)
-        recorder.commit(clock.now().mono_ns)
+        now = clock.now()
+        if batch:
+            recorder.lag_s = max(0.0, (now.mono_ns - _mono_ns(batch[-1])) / 1e9)
+        recorder.commit(now.mono_ns)
+        while recorder.judge.judge(_JUDGED_AT_ONCE) and not _readable(fd):
+            pass
     now = clock.now()
     return recorder.finish(now.wall_ns, now.mono_ns)
 
 
-def main() -> int:
-    """Started by the addon under plain mitmdump; reads items from standard input."""
-    parser = argparse.ArgumentParser(description="recorder behind addons/record.py")
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--key-file", type=Path)
-    parser.add_argument("--keep-id-tags", action="store_true")
-    options = parser.parse_args()
+def _mono_ns(item: Item) -> int:
+    return int(item[1 + ITEMS[item[0]].index("mono_ns")])
+
+
+def _readable(fd: int) -> bool:
+    """Whether the next batch is waiting; what a test hands over has no file and always waits."""
+    return fd < 0 or bool(select.select((fd,), (), (), 0)[0])
+
+
+def start(settings: Settings) -> Channel:
+    """A recorder as a child of this process, reading from a pipe."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "twin.io.recorder_process", encoded(settings)], stdin=subprocess.PIPE
+    )
+    assert child.stdin is not None
+    fd = os.dup(child.stdin.fileno())
+    child.stdin.close()
+
+    def wait(timeout_s: float) -> int | None:
+        try:
+            return child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.wait()
+
+    return Channel(fd, child.poll, child.kill, wait)
+
+
+def encoded(settings: Settings) -> str:
+    """The settings as one argument of a command line; they hold paths and addresses, never a secret."""
+    return msgspec.json.encode(settings).decode()
+
+
+def decoded(text: str) -> Settings:
+    """What ``encoded`` made; raises ``ValueError`` for anything else."""
+    return msgspec.json.decode(text, type=Settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Started by the proxy; reads items from standard input and speaks on standard error."""
+    settings = decoded((argv or sys.argv[1:])[0])
     # the proxy ends us by closing the pipe, so nothing it has handed over is lost
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     try:
-        check_directory(options.directory)
         recorder = make_recorder(
-            options.directory, key_file=options.key_file, keep_id_tags=options.keep_id_tags
+            settings, profile=profile_named(settings.profile) if settings.profile else None
         )
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"twin: cannot record to {options.directory}: {error}\n")
-        return 2
-    summary = run(items_of(sys.stdin.fileno()), recorder)
-    sys.stderr.write(f"{summary.text(options.directory.name)}\n")
-    return 0
+        say(f"twin: cannot record to {settings.directory}: {error}")
+        return USAGE
+    fd = sys.stdin.fileno()
+    try:
+        summary = run(items_of(fd), recorder, fd)
+    except ValueError as error:  # the proxy's end is broken, and the next recorder goes on
+        say(f"twin: {error}")
+        return INTERNAL
+    say(summary.text(Path(settings.directory).name))
+    if not summary.exact:
+        say("twin: seen is not recorded plus dropped: a bug of ours, please report it")
+        return INTERNAL
+    worst = min((Severity(name).rank for name in summary.findings), default=len(Severity))
+    return FINDINGS if worst <= Severity(settings.fail_on).rank else CLEAN
+
+
+def say(text: str) -> None:
+    """A line on standard error, if anybody is still there."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -148,8 +148,20 @@ class CaptureWriter:
         self._last_seq: int | None = None
         self._sha = hashlib.sha256()
         self._write_manifest(closed_us=None, totals={})
+        self.recovered: Any = None
+        self.problem = ""
 
-    def write(self, frame: Frame) -> None:
+    @property
+    def segment(self) -> str:
+        return self._segment
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def rotate(self, mono_ns: int) -> None:
+        pass
+
+    def write(self, frame: Frame) -> bool:
         """Append one frame. It reaches the disk with the next commit."""
         line = self._line(frame)
         self._prev = hashlib.sha256(line).hexdigest()
@@ -163,6 +175,7 @@ class CaptureWriter:
         self._last_seq = frame.seq
         if len(self._buffer) >= _COMMIT_BYTES:
             self._flush()
+        return True
 
     def commit(self, mono_ns: int) -> bool:
         """Write and sync what is buffered, at most every 250 ms of ``mono_ns``; whether it did."""
@@ -173,15 +186,16 @@ class CaptureWriter:
         self._committed_ns = mono_ns
         return True
 
-    def close(self, closed_us: int, totals: Mapping[str, Any] = {}) -> None:
+    def close(self, closed_us: int, totals: Mapping[str, Any] = {}) -> list[Frame]:
         """Sync everything and finish the manifest."""
         if self._fd < 0:
-            return
+            return []
         self._flush()
         os.fdatasync(self._fd)
         os.close(self._fd)
         self._fd = -1
         self._write_manifest(closed_us=closed_us, totals=totals)
+        return []
 
     def _flush(self) -> None:
         view = memoryview(self._buffer)
@@ -277,6 +291,17 @@ class _Link:
         self.rpc.handle_timer(frame.at_us)
         events = self.rpc.receive(frame, parsed)
         return (events[-1] if events else None), parsed
+
+
+def check_directory(directory: Path) -> None:
+    """Raise ``FileExistsError`` unless a new capture can be made there: one is never appended to."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError("it exists and is not empty; a capture is never appended to")
+
+
+def next_connection(directory: Path) -> int:
+    """The number of the next connection in this capture: above every one in it (there is a line for each)."""
+    return 1
 
 
 def write_capture(

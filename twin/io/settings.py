@@ -1,12 +1,10 @@
 """What a recording was asked to do, as one document: made by the command line, read by relay and recorder."""
 
-from typing import Literal
-
 import msgspec
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One listener. ``upstream`` is empty in transparent mode: the kernel knows where the station wanted to go."""
+    """One listener. ``upstream`` is empty in transparent mode: the kernel knows where the station goes."""
 
     listen_host: str
     listen_port: int
@@ -16,11 +14,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """Both TLS legs; every field is a path, "" where nothing was asked for.
 
-    ``certificate``: PEM with key for the station's leg, else mitmproxy's own CA issues one. ``client_ca``: PEM
-    bundle; stations must then show a certificate issued by it (security profile 3). ``client_allow``: file with
-    one allowed common name, serial number or SHA-256 fingerprint a line; without it the common name must be the
-    station's identity in the path. ``upstream_ca``: PEM bundle that the CSMS must chain to, else the system's.
-    ``upstream_certificates``: one PEM with key for all stations, or a directory of ``STATION.pem``.
+    ``certificate``: PEM with key for the station's leg, else mitmproxy's own CA issues one. ``client_ca``:
+    PEM bundle; stations must then show a certificate issued by it (security profile 3). ``client_allow``: a
+    file with one allowed common name, serial number or SHA-256 fingerprint a line; without it the common name
+    must be the station's identity in the path. ``upstream_ca``: PEM bundle that the CSMS must chain to, else
+    the system's. ``upstream_certificates``: one PEM with key for all, or a directory of ``STATION.pem``.
     """
 
     certificate: str = ""
@@ -37,7 +35,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     segment_bytes: int = 64 << 20
     segment_s: float = 3600.0
     quota_bytes: int = 0
-    on_quota: Literal["delete-oldest", "stop"] = "delete-oldest"
+    on_quota: str = "delete-oldest"  # or stop
     compress: bool = False
     seal_key: str = ""
 
@@ -47,7 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     directory: str
     routes: tuple[Route, ...] = ()
-    mode: Literal["reverse", "transparent"] = "reverse"
+    mode: str = "reverse"  # or transparent
+    websocket: bool = False  # mitmproxy's own WebSocket layer, interactive: not byte-exact
     key_file: str = ""
     keep_id_tags: bool = False
     profile: str = ""
@@ -56,6 +55,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tcp_timeout_s: int = 604_800
     tls: Tls = Tls()
     store: Store = Store()
-    view: Literal["auto", "plain", "quiet"] = "auto"
+    view: str = "auto"  # plain, quiet
     metrics: str = ""
     proxy_options: tuple[str, ...] = ()

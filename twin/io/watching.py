@@ -1,4 +1,4 @@
-"""What a recorder tells whoever looks on: the terminal view, the metrics. A watcher never changes a recording."""
+"""What a recorder tells whoever looks on (terminal view, metrics); nobody who looks on changes anything."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -33,8 +33,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class Watcher(Protocol):
     """Called in the recorder, after the record is written. What it raises is counted as a fault of ours."""
 
-    def saw(self, frame: Frame, steps: Sequence[Step], findings: Sequence[Finding]) -> None:
-        """One frame as it was stored, what it means, and what is thought of it."""
+    def saw(self, frame: Frame | None, steps: Sequence[Step], findings: Sequence[Finding]) -> None:
+        """A frame as it was stored (none for time-outs alone), what it means, what is thought of it."""
 
     def told(self, status: Status) -> None:
         """A few times a second, also when nothing passes."""
