@@ -1,6 +1,7 @@
 """The addon: stamp, hand over a copy, return. Translation only; nothing here can delay or alter traffic."""
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import functools
@@ -140,6 +141,7 @@ class Record:
 
         self._number = next_connection(Path(settings.directory)) - 1
         self.handover = Handover(connect, gave_up=gave_up)
+        atexit.register(self._close)  # should ``done`` never come
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     @guarded
@@ -259,6 +261,9 @@ class Record:
     def done(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._close()
+
+    def _close(self) -> None:
         if self.handover is not None and self._listening.is_set():
             self.handover.close()
 
