@@ -13,8 +13,8 @@ import pytest
 from tests.addons.wires import DEADLINE_S, Relay, connected, mitmdump, received, rest, twin_record
 from tests.wire_cases import CALL, frame, mask_of
 from twin.io import clock
-from twin.io.capture import broken_link
 from twin.io.formats import open_capture
+from twin.io.integrity import verify
 from twin.model import Kind, Side
 
 type Maker = Callable[[Path], AbstractContextManager[Relay]]
@@ -132,7 +132,7 @@ def test_a_killed_recorder_is_replaced_and_the_books_are_exact(
         assert relay.stop() in (0, 1), relay.said
     reading = open_capture(relay.capture)
     frames = list(reading.frames)
-    assert broken_link(relay.capture) is None
+    assert verify(relay.capture).problems == []
     assert [seen.seq for seen in frames] == list(range(1, len(frames) + 1))
     totals = reading.manifest["totals"]
     assert totals["seen_chunks"] == sent

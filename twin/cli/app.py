@@ -209,6 +209,13 @@ def check(
         str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
     ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
+    integrity: Annotated[
+        bool,
+        typer.Option("--integrity", help="Is it what was written? Chain, seals, manifest; exit 3 if not."),
+    ] = False,
+    seal_public_key: Annotated[
+        list[str] | None, typer.Option(help="With --integrity: whose seals count, 64 hex digits or a file.")
+    ] = None,
     format: Format = None,  # noqa: A002  # the option's own name
     log_timezone: Timezone = None,
     logged_by: LoggedBy = None,
@@ -217,7 +224,7 @@ def check(
     """Check a capture against the schemas, the specification and the certified configuration.
 
     Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
-    twin check --explain T015
+    twin check --explain T015; twin check --integrity site-a.capture
     """
     from twin.cli import check as verb
 
@@ -229,6 +236,10 @@ def check(
         return
     if capture is None:
         raise typer.BadParameter("name a capture, or ask for --list-rules or --explain RULE")
+    if integrity:
+        from twin.cli import integrity as verb_integrity
+
+        raise typer.Exit(verb_integrity.check(capture, public_keys=seal_public_key or [], as_json=json))
     raise typer.Exit(
         verb.check(
             capture,
@@ -250,6 +261,10 @@ def convert(
     to: Annotated[
         str | None, typer.Option(help="capture or open-ocpp-trace. Default: by the output's name.")
     ] = None,
+    proof: Annotated[
+        str | None,
+        typer.Option(metavar="FROM-TO", help="Only these seq, each proven by the seal, as one file."),
+    ] = None,
     format: Format = None,  # noqa: A002  # the option's own name
     log_timezone: Timezone = None,
     logged_by: LoggedBy = None,
@@ -259,10 +274,14 @@ def convert(
 
     Every line that could not be used is reported; a damaged frame is kept and marked.
 
-    Examples: twin convert steve.log -o steve.capture; twin convert site-a.capture -o site-a.jsonl
+    Examples: twin convert steve.log -o steve.capture; twin convert site-a.capture -o site-a.jsonl;
+    twin convert site-a.capture --proof 120-141 -o session.proof.json
     """
     from twin.cli import convert as verb
 
+    if proof is not None:
+        verb.prove(capture, output, proof)
+        return
     verb.convert(
         capture,
         output,
