@@ -16,6 +16,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from octoflex_addons.station_tls import REFUSED
 from twin.io import clock, recorder_process
 from twin.io.handover import Channel, Handover, Wire
 from twin.io.segments import next_connection
@@ -165,6 +166,8 @@ class Record:
             self.handover.opened(socket.wire, facts, now.wall_ns, now.mono_ns)
             return
         facts |= {"status": flow.response.status_code if flow.response else None, "by": "csms"}
+        if why := flow.metadata.get(REFUSED):
+            facts |= {"by": "proxy", "why": why}
         self._refused(flow.client_conn, facts, now)
 
     @guarded

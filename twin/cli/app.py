@@ -119,6 +119,28 @@ def record(
         Path | None, typer.Option(help="Key that seals segments; made on first use, to be kept secret.")
     ] = None,
     no_seal: Annotated[bool, typer.Option("--no-seal", help="Leave segments unsealed.")] = False,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM with key that stations are shown; TLS is then required of them.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="PEM of the CA whose certificate a station must show (profile 3).")
+    ] = None,
+    client_allow: Annotated[
+        Path | None, typer.Option(help="File of the stations let in, one a line; see docs/tls.md.")
+    ] = None,
+    upstream_ca: Annotated[
+        Path | None, typer.Option(help="PEM of the CA that the CSMS must chain to. [default: the system's]")
+    ] = None,
+    upstream_certificates: Annotated[
+        Path | None, typer.Option(help="PEM with key for the CSMS, or a folder of STATION.pem.")
+    ] = None,
+    plain_stations: Annotated[
+        bool, typer.Option("--plain-stations", help="Stations may speak ws although the CSMS speaks wss.")
+    ] = False,
+    accept_insecure: Annotated[
+        bool,
+        typer.Option("--i-accept-insecure-upstream", help="Do not verify the CSMS: a lab at most."),
+    ] = False,
     profile: Profile = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="An option of mitmproxy, such as certs=*=site.pem.")
@@ -135,7 +157,10 @@ def record(
     Example: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture
     """
     from twin.cli import record as verb
-    from twin.io.settings import Settings, Store
+    from twin.io.settings import Settings, Store, Tls
+
+    def whole(path: Path | None) -> str:
+        return str(path.absolute()) if path else ""
 
     verb.record(
         Settings(
@@ -148,13 +173,22 @@ def record(
             profile=profile or "",
             fail_on=fail_on.value,
             heartbeat_s=heartbeat,
+            tls=Tls(
+                certificate=whole(tls_certificate),
+                client_ca=whole(client_ca),
+                client_allow=whole(client_allow),
+                upstream_ca=whole(upstream_ca),
+                upstream_certificates=whole(upstream_certificates),
+                accept_insecure_upstream=accept_insecure,
+                plain_stations=plain_stations,
+            ),
             store=Store(
                 segment_bytes=segment_mib << 20,
                 segment_s=segment_minutes * 60,
                 quota_bytes=quota_mib << 20,
                 on_quota=on_quota.value,
                 compress=compress,
-                seal_key="" if no_seal else str(seal_key or verb.default_seal_key()),
+                seal_key="" if no_seal else whole(seal_key) or verb.default_seal_key(key_file),
             ),
             view="quiet" if quiet else "plain" if plain else "auto",
             proxy_options=tuple(set_ or ()),

@@ -71,9 +71,9 @@ def settled(settings: Settings) -> Settings:
     )
 
 
-def default_seal_key() -> Path:
-    """Where the sealing key of this user lies unless the command line says otherwise."""
-    return recorder_process.default_key_file().with_name("seal.key")
+def default_seal_key(key_file: Path | None) -> str:
+    """Where the sealing key lies unless the command line says otherwise: beside the pseudonym key."""
+    return str((key_file or recorder_process.default_key_file()).absolute().with_name("seal.key"))
 
 
 def record(settings: Settings) -> NoReturn:
