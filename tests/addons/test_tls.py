@@ -34,7 +34,7 @@ STATIONS = ("CP7", "CP8")
 
 
 class Site(msgspec.Struct, frozen=True):
-    """One CA for the site's listener and stations, another for the CSMS; what they issued is in ``folder``."""
+    """One CA for the site's listener and stations, another for the CSMS; what they issued: ``folder``."""
 
     folder: Path
     site: trustme.CA

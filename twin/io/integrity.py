@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from twin.io.manifest import (
+    FORMAT_NAME,
     chain_start,
     read_manifest,
     segment_name,
@@ -15,7 +16,7 @@ from twin.io.manifest import (
     segments_of,
     told_segments,
 )
-from twin.io.seal import Seal, Tree, signature_holds
+from twin.io.seal import Seal, Tree, key_id, signature_holds
 from twin.io.seal import decoded as decoded_seal
 from twin.io.segment_lines import lines_of
 
@@ -124,6 +125,8 @@ def _manifest(path: Path, pinned: Collection[str], verdict: Verdict) -> dict[str
     except ValueError as error:
         verdict.bad(name, f"cannot be read: {error}")
         return {}
+    if manifest.get("format") != FORMAT_NAME:
+        verdict.bad(name, "is no manifest of a capture")
     signature = manifest.get("signature")
     if signature is None:
         verdict.notes.append("the manifest is not signed")
@@ -135,7 +138,7 @@ def _manifest(path: Path, pinned: Collection[str], verdict: Verdict) -> dict[str
         signed = signature_holds(key, value, said)
     except (TypeError, RecursionError):
         signed = False
-    if not signed:
+    if not signed or held.get("key_id") != key_id(key):
         verdict.bad(name, "was changed after it was signed")
     elif pinned and key not in pinned:
         verdict.bad(name, "is signed with a key that was not named")
@@ -181,6 +184,9 @@ def _absent(
     verdict: Verdict,
 ) -> None:
     """A segment that is not there: removed on purpose and told of, or missing."""
+    if told and "root" not in told and seal is None:
+        verdict.notes.append(f"{name} was begun and is not there: it was empty, or an unsealed end is missing")
+        return
     if told.get("removed") != "quota":
         verdict.bad(name, "is missing")
         walk.prev, walk.seq = "", 0

@@ -123,9 +123,11 @@ class CaptureWriter:
         }
         try:
             self._go_on(directory) if resume else check_directory(directory)
-            self._prev = self.recovered.last_hash if self.recovered else chain_start(self._head)
-            last = self.recovered.last_number if self.recovered else 0
-            self._segment: _Segment | None = self._begin(last + 1, 0)
+            found = self.recovered
+            self._prev = found.last_hash if found and found.last_seq else chain_start(self._head)
+            self._segment: _Segment | None = None
+            self._publish_manifest(None)  # before the first line, which follows from it
+            self._segment = self._begin(found.last_number + 1 if found else 1, 0)
             self._publish_manifest(None)
         except BaseException:
             self._files.close(self._lock)
@@ -206,7 +208,7 @@ class CaptureWriter:
             self._publish_manifest(closed_us)
         except OSError as error:
             self.problem = self.problem or f"disk: {error.strerror or error}"
-        self._files.close(self._lock)
+        self._close_quietly(self._lock)
         self._lock = -1
         return left
 
@@ -421,7 +423,9 @@ def _prev_of(line: bytes) -> str:
 
 def check_directory(directory: Path) -> None:
     """Raise ``FileExistsError`` unless a new capture can be made there."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if not directory.exists():
+        return
+    if not directory.is_dir() or {path.name for path in directory.iterdir()} - {f".{MANIFEST}.new"}:
         raise FileExistsError("it exists and is not empty; a capture is never appended to")
 
 
