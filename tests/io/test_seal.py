@@ -12,7 +12,8 @@ from twin.io.seal import Signer, Tree, audit_paths, decoded, encoded, node, root
 LEAVES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=70)
 SAID = {
     "capture_id": "c", "segment": "segment-00001.jsonl", "first_seq": 1, "last_seq": 9, "lines": 9,
-    "bytes": 99, "root": "00", "first_prev": "01", "last_hash": "02", "previous": "", "epoch": 1, "sealed_at": "now",
+    "bytes": 99, "root": "00", "first_prev": "01", "last_hash": "02", "previous": "", "epoch": 1,
+    "sealed_at": "now",
 }  # fmt: skip
 
 

@@ -147,6 +147,9 @@ def record(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No view and no line per finding.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the view.")] = False,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve Prometheus /metrics, to this host only.")
+    ] = None,
     fail_on: Fail = FailOn.ERROR,
 ) -> None:
     """Start the relay between station and CSMS, record byte for byte, check live.
@@ -191,6 +194,7 @@ def record(
                 seal_key="" if no_seal else whole(seal_key) or verb.default_seal_key(key_file),
             ),
             view="quiet" if quiet else "plain" if plain else "auto",
+            metrics=metrics or "",
             proxy_options=tuple(set_ or ()),
         )
     )

@@ -9,9 +9,9 @@ import typer
 
 from twin.io.formats import CaptureError, Reading, ReadOptions, open_capture
 from twin.model import Frame, Side
+from twin.report.words import plain_lines
 
 CLEAN, FINDINGS, USAGE, UNREADABLE, REFUSED, INTERNAL = 0, 1, 2, 3, 4, 70
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
 
 def note(text: str) -> None:
@@ -34,16 +34,6 @@ def fail(text: str, code: int) -> typer.Exit:
     """Say what is wrong and what to do; ``raise fail(...)`` ends with ``code``."""
     note(f"twin: {text}")
     return typer.Exit(code)
-
-
-def plain(text: str) -> str:
-    """Text from the wire for a terminal: control and bidirectional characters taken out."""
-    return text.translate(_CONTROL)
-
-
-def plain_lines(text: str) -> str:
-    """A text of several lines without control characters in any of them."""
-    return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def opened(

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from twin.cli.common import UNREADABLE, USAGE, fail, note, opened, plain, say_json
+from twin.cli.common import UNREADABLE, USAGE, fail, note, opened, say_json
 from twin.io.formats import CaptureError, ImportReport, opentrace
 from twin.io.reading import UnusedLine
+from twin.report.words import plain
 
 _TARGETS = ("capture", "open-ocpp-trace")
 _LISTED = 20

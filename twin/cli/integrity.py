@@ -4,10 +4,11 @@ from pathlib import Path
 
 import msgspec
 
-from twin.cli.common import CLEAN, UNREADABLE, USAGE, fail, plain, say, say_json
+from twin.cli.common import CLEAN, UNREADABLE, USAGE, fail, say, say_json
 from twin.io import integrity
 from twin.io.extract import is_extract, verify_extract
 from twin.io.manifest import segments_of
+from twin.report.words import plain
 
 
 def check(path: Path, *, public_keys: list[str], as_json: bool) -> int:

@@ -13,19 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from twin.cli.common import (
-    FINDINGS,
-    REFUSED,
-    UNREADABLE,
-    USAGE,
-    fail,
-    frames_of,
-    note,
-    opened,
-    plain,
-    say,
-    say_json,
-)
+from twin.cli.common import FINDINGS, REFUSED, UNREADABLE, USAGE, fail, frames_of, note, opened, say, say_json
 from twin.engine.csms import Csms, script_of
 from twin.engine.diff import Diff
 from twin.engine.diff import diff as compare
@@ -36,6 +24,7 @@ from twin.io.capture import write_capture
 from twin.model import Frame, Kind
 from twin.report.diff import as_json as diff_json
 from twin.report.diff import as_text as diff_text
+from twin.report.words import plain
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
 

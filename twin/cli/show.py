@@ -4,11 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from twin.cli.common import frames_of, opened, plain, say, say_json
+from twin.cli.common import frames_of, opened, say, say_json
 from twin.io.formats import Reading
 from twin.model import Call, CallError, Frame, Kind
 from twin.protocol import codec
 from twin.protocol.timestamps import format_us
+from twin.report.words import plain
 
 _DAMAGE = ("truncated", "abbreviated", "reconstructed", "blocked")
 

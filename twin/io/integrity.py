@@ -185,7 +185,7 @@ def _absent(
 ) -> None:
     """A segment that is not there: removed on purpose and told of, or missing."""
     if told and "root" not in told and seal is None:
-        verdict.notes.append(f"{name} was begun and is not there: it was empty, or an unsealed end is missing")
+        verdict.notes.append(f"{name} was begun and is not there: it was empty, or an end is missing")
         return
     if told.get("removed") != "quota":
         verdict.bad(name, "is missing")

@@ -1,12 +1,10 @@
-"""The recorder as a process of its own: items from a pipe into a Recorder, until the pipe closes."""
+"""The recorder as a process of its own: how it is started, and what it does with what it is handed."""
 
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,17 @@ from twin.certificate.profile import Profile
 from twin.engine.analyzer import Analyzer
 from twin.io import clock
 from twin.io.books import Summary
-from twin.io.handover import ITEMS, Channel, Item, items_of
+from twin.io.handover import ITEMS, Channel, Item
 from twin.io.judging import Judge
 from twin.io.keys import load_or_create
-from twin.io.profiles import profile_named
 from twin.io.recorder import Recorder
 from twin.io.redact import Redactor
 from twin.io.seal import Signer
 from twin.io.segments import CaptureWriter
 from twin.io.settings import Settings
 from twin.io.watching import Watcher
-from twin.model import Severity, Side
+from twin.model import Side
 
-CLEAN, FINDINGS, USAGE, INTERNAL = 0, 1, 2, 70
 LIMITS_OF_TRUTH = (
     "a proxy restart drops live sockets; stations reconnect",
     "an RST on one side becomes a FIN on the other",
@@ -144,7 +140,7 @@ def _readable(fd: int) -> bool:
 def start(settings: Settings) -> Channel:
     """A recorder as a child of this process, reading from a pipe."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "twin.io.recorder_process", encoded(settings)], stdin=subprocess.PIPE
+        [sys.executable, "-m", "twin.cli.recording", encoded(settings)], stdin=subprocess.PIPE
     )
     assert child.stdin is not None
     fd = os.dup(child.stdin.fileno())
@@ -170,39 +166,8 @@ def decoded(text: str) -> Settings:
     return msgspec.json.decode(text, type=Settings)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Started by the proxy; reads items from standard input and speaks on standard error."""
-    settings = decoded((argv or sys.argv[1:])[0])
-    # the proxy ends us by closing the pipe, so nothing it has handed over is lost
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
-    try:
-        recorder = make_recorder(
-            settings, profile=profile_named(settings.profile) if settings.profile else None
-        )
-    except (ValueError, OSError) as error:
-        say(f"twin: cannot record to {settings.directory}: {error}")
-        return USAGE
-    fd = sys.stdin.fileno()
-    try:
-        summary = run(items_of(fd), recorder, fd)
-    except Exception:  # not the 1 of findings; the proxy starts the next recorder, which goes on
-        say(traceback.format_exc())
-        return INTERNAL
-    say(summary.text(Path(settings.directory).name))
-    if not summary.exact:
-        say("twin: seen is not recorded plus dropped: a bug of ours, please report it")
-        return INTERNAL
-    worst = min((Severity(name).rank for name in summary.findings), default=len(Severity))
-    return FINDINGS if worst <= Severity(settings.fail_on).rank else CLEAN
-
-
 def say(text: str) -> None:
     """A line on standard error, if anybody is still there."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The recorder's process, started by the relay or by the addon: items from standard input into a capture."""
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from twin.cli.common import CLEAN, FINDINGS, INTERNAL, USAGE
+from twin.io.handover import items_of
+from twin.io.profiles import profile_named
+from twin.io.recorder_process import decoded, make_recorder, run, say
+from twin.model import Severity
+from twin.report.watchers import watchers_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read items from standard input and speaks on standard error."""
+    settings = decoded((argv or sys.argv[1:])[0])
+    # the proxy ends us by closing the pipe, so nothing it has handed over is lost
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    try:
+        profile = profile_named(settings.profile) if settings.profile else None
+        watchers = watchers_of(settings, Path(settings.directory).name)
+        recorder = make_recorder(settings, profile=profile, watchers=watchers)
+    except (ValueError, OSError) as error:
+        say(f"twin: cannot record to {settings.directory}: {error}")
+        return USAGE
+    fd = sys.stdin.fileno()
+    try:
+        summary = run(items_of(fd), recorder, fd)
+    except Exception:  # not the 1 of findings; the proxy starts the next recorder, which goes on
+        say(traceback.format_exc())
+        return INTERNAL
+    say(summary.text(Path(settings.directory).name))
+    if not summary.exact:
+        say("twin: seen is not recorded plus dropped: a bug of ours, please report it")
+        return INTERNAL
+    worst = min((Severity(name).rank for name in summary.findings), default=len(Severity))
+    return FINDINGS if worst <= Severity(settings.fail_on).rank else CLEAN
+
+
+if __name__ == "__main__":
+    sys.exit(main())
