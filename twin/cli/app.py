@@ -207,6 +207,12 @@ def show(
     ] = None,
     certificate: Annotated[bool, typer.Option("--certificate", help="Print the certified profile.")] = False,
     frames: Annotated[bool, typer.Option("--frames", help="Also every frame, a line each.")] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="The transactions of this idTag, found by its pseudonym too.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="With --tag: the pseudonym key of the recording.")
+    ] = None,
     format: Format = None,  # noqa: A002  # the option's own name
     log_timezone: Timezone = None,
     logged_by: LoggedBy = None,
@@ -214,7 +220,8 @@ def show(
 ) -> None:
     """What is in a capture: messages, links, stations, time span, lines that gave nothing.
 
-    Examples: twin show site-a.capture; twin show evcc.log --json; twin show --certificate
+    Examples: twin show site-a.capture; twin show evcc.log --json; twin show --certificate;
+    twin show site-a.capture --tag 04A2B3C4D5E680
     """
     from twin.cli import show as verb
 
@@ -222,6 +229,13 @@ def show(
         verb.show_certificate(as_json=json)
     elif capture is None:
         raise typer.BadParameter("name a capture, or ask for --certificate")
+    elif tag is not None:
+        from twin.cli import customer
+
+        side = logged_by.value if logged_by else None
+        customer.show_tag(
+            capture, tag, key_file, as_json=json, format=format, log_timezone=log_timezone, logged_by=side
+        )
     else:
         verb.show(
             capture,

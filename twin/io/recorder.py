@@ -14,7 +14,7 @@ import msgspec
 from twin.io.books import Direction, Summary, Totals, balance, by_sender
 from twin.io.judging import Judge
 from twin.io.recovery import Recovered
-from twin.io.redact import Redactor, redacted_headers
+from twin.io.redact import Redactor
 from twin.io.segments import CaptureWriter
 from twin.io.watching import Status
 from twin.model import Frame, Kind, Side
@@ -65,6 +65,7 @@ class Recorder:
         self._highest = found.highest_conn if found else 0
         self._uncommitted: dict[int, tuple[int, int]] = {}
         self._faults = 0
+        self._collisions = 0
         self.totals = Totals()
         self.connections = 0
         self.stations: set[str] = set()
@@ -492,7 +493,12 @@ class Recorder:
             if unread and not self._redactor.keep_id_tags:
                 hidden = {"bytes": len(frame.data or b""), **frame.facts, "hidden": True}
                 frame = msgspec.structs.replace(frame, data=None, facts=hidden)
-            return self._redactor.frame(frame)
+            redacted = self._redactor.frame(frame)
+            if self._redactor.collisions > self._collisions:
+                self._collisions = self._redactor.collisions
+                facts = {**redacted.facts, "collision": "two values of this recording have one pseudonym"}
+                redacted = msgspec.structs.replace(redacted, facts=facts)
+            return redacted
         except Exception as error:  # a bug of ours must not stop the recording, nor leak
             self._faults += 1
             facts = {"where": "redact", "what": type(error).__name__, "count": 1}
@@ -525,10 +531,8 @@ def _number(conn: str) -> int:
 
 
 def _handshake(facts: Mapping[str, Any], station: str) -> dict[str, Any]:
-    """The facts of a handshake without its secrets; whether the Basic user is the identity is said first."""
+    """The facts of a handshake; of the Basic user only whether it is the identity."""
     said = dict(facts)
-    if "request_headers" in said:
-        said["request_headers"] = redacted_headers(said["request_headers"])
     if (user := said.pop("basic_user", None)) is not None:
         said["auth"] = {"scheme": "Basic", "user_is_identity": user == station}
     return said

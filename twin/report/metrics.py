@@ -71,6 +71,7 @@ class Metrics:
         self._codes: dict[str, str] = {}
         self._server = make_server(host, int(port), self._answer, WSGIServer, _Quiet)
         self.port = self._server.server_port
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
         self._hosts = {f"{name}:{self.port}" for name in (host, f"[{host}]", "localhost")}
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()

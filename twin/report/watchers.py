@@ -119,7 +119,9 @@ def watchers_of(settings: Settings, name: str, stream: TextIO | None = None) -> 
     if settings.metrics:
         from twin.report.metrics import Metrics
 
-        watchers.append(Metrics(settings.metrics))
+        metrics = Metrics(settings.metrics)
+        _say(stream, f"metrics {metrics.url}")
+        watchers.append(metrics)
     if settings.view == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb":
         watchers.append(View(name, stream))
     elif settings.view != "quiet":
