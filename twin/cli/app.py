@@ -93,6 +93,15 @@ def record(
         list[str] | None,
         typer.Option(help="HOST:PORT for stations; port 0 takes a free one. [default: 127.0.0.1:9000]"),
     ] = None,
+    passive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Follow the pcap ring of dumpcap or tcpdump instead: nothing in the path."
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="With --passive: read what is there, then end.")
+    ] = False,
     mode: Annotated[
         Mode, typer.Option(help="reverse: stations are pointed here. transparent: the kernel redirects them.")
     ] = Mode.REVERSE,
@@ -132,34 +141,42 @@ def record(
     Limits, true of any terminating proxy: a restart drops live sockets and stations reconnect; an RST becomes
     a FIN; TLS is ended and started anew; segmentation and segment timing change; a dead host is a dead path.
 
-    Example: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture
+    Examples: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture;
+    twin record --passive ring -o site-a.capture
     """
+    from twin.cli import passive as beside
     from twin.cli import record as verb
-    from twin.io.settings import Settings, Store
+    from twin.io.settings import Route, Settings, Store
 
-    verb.record(
-        Settings(
-            directory=str(output),
-            routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"]),
-            mode=mode.value,
-            websocket=interactive,
-            key_file=str(key_file or ""),
-            keep_id_tags=keep_id_tags,
-            profile=profile or "",
-            fail_on=fail_on.value,
-            heartbeat_s=heartbeat,
-            store=Store(
-                segment_bytes=segment_mib << 20,
-                segment_s=segment_minutes * 60,
-                quota_bytes=quota_mib << 20,
-                on_quota=on_quota.value,
-                compress=compress,
-                seal_key="" if no_seal else str(seal_key or verb.default_seal_key()),
-            ),
-            view="quiet" if quiet else "plain" if plain else "auto",
-            proxy_options=tuple(set_ or ()),
-        )
+    routes: tuple[Route, ...] = ()
+    if passive is None:
+        routes = verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"])
+    elif upstream or listen or interactive or set_ or mode is not Mode.REVERSE:
+        raise typer.BadParameter("--passive reads a ring; it has no listener, upstream or proxy option")
+    settings = Settings(
+        directory=str(output),
+        routes=routes,
+        mode=mode.value if passive is None else "passive",
+        websocket=interactive,
+        key_file=str(key_file or ""),
+        keep_id_tags=keep_id_tags,
+        profile=profile or "",
+        fail_on=fail_on.value,
+        heartbeat_s=heartbeat,
+        store=Store(
+            segment_bytes=segment_mib << 20,
+            segment_s=segment_minutes * 60,
+            quota_bytes=quota_mib << 20,
+            on_quota=on_quota.value,
+            compress=compress,
+            seal_key="" if no_seal else str(seal_key or verb.default_seal_key()),
+        ),
+        view="quiet" if quiet else "plain" if plain else "auto",
+        proxy_options=tuple(set_ or ()),
     )
+    if passive is not None:
+        raise typer.Exit(beside.passive(passive, settings, once=once))
+    verb.record(settings)
 
 
 @app.command()
