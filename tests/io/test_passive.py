@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pcaps import ACK, ANSWER, CSMS, FIN, PSH, RST, STATION, SYN, Segment, Talk, request
+from tests.pcaps import ACK, ANSWER, CSMS, FIN, PSH, RST, START_US, STATION, SYN, Segment, Talk, request
 from tests.wire_cases import frame, mask_of
 from twin.io import clock
 from twin.io.passive import Listener, Packet
@@ -238,6 +238,14 @@ def test_a_reconnect_from_the_same_port_is_another_connection() -> None:
 
 
 # ---- attached late
+
+
+def test_a_syn_on_a_connection_that_is_late_begins_another() -> None:
+    old, new = conversation(), Talk(at_us=START_US + 60_000_000, numbers=(70_000, 80_000))
+    new.upgrade("/ocpp/CP8")
+    items, _ = heard(old.segments[5:] + new.segments)
+    opens = [item[2] for item in items if item[0] == "open"]
+    assert [facts.get("path") for facts in opens] == [None, "/ocpp/CP8"]
 
 
 def test_attached_late_it_begins_with_the_first_text_and_counts_what_came_before() -> None:

@@ -27,7 +27,7 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 _BACK_NS = 1_000_000_000  # a capture clock this far behind was set back; less is packets out of order
 _LINGER_NS = 60_000_000_000  # packets of a connection that may still arrive after its end
 _MAX_OPEN, _MAX_REST, _MAX_ENDED = 10_000, 10_000, 4_096
-_SWEEP_PACKETS = 256
+_SWEEP_NS = 500_000_000
 _MAX_WALL_NS = 253_402_300_799 * 10**9  # the year 9999
 
 
@@ -79,6 +79,7 @@ class Listener:
         self._rest: OrderedDict[frozenset[Endpoint], Wire] = OrderedDict()
         self._ended: OrderedDict[frozenset[Endpoint], int] = OrderedDict()
         self._told_packets = 0
+        self._swept_ns = 0
         self.latest = Stamp(now.wall_ns, now.mono_ns)
 
     def take(self) -> list[Item]:
@@ -101,7 +102,8 @@ class Listener:
         """The next packet of the ring."""
         self.packets += 1
         self.latest = stamp = self._clock.stamp(packet.wall_ns)
-        if self.packets % _SWEEP_PACKETS == 0:
+        if stamp.mono_ns - self._swept_ns >= _SWEEP_NS:
+            self._swept_ns = stamp.mono_ns
             self._sweep(stamp)
         if packet.source == packet.target:
             return
@@ -130,7 +132,7 @@ class Listener:
         begins = packet.flags & (SYN | ACK) == SYN
         if wire is not None:
             held.move_to_end(key)
-            if not begins or wire.began_with in (None, packet.seq):
+            if not begins or wire.began_with == packet.seq:
                 return wire
             wire.how = "a new connection from the same port"
             self._end(key, stamp)
@@ -187,7 +189,7 @@ class Listener:
 
     def _sweep(self, stamp: Stamp) -> None:
         """What is overdue on connections that say nothing more."""
-        for key, wire in list(self._open.items()):
+        for key, wire in [*self._open.items(), *self._rest.items()]:
             for end, half in wire.halves.items():
                 if half.waiting:
                     wire.take(end, half.expire(stamp))

@@ -65,6 +65,11 @@ class Half:
         return self._ends is not None and self.wanted is not None and self.wanted >= self._ends
 
     @property
+    def farewell(self) -> bool:
+        """The other side has acknowledged its FIN, so nothing more will come."""
+        return self._ends is not None and self._acked > self._ends
+
+    @property
     def waiting(self) -> bool:
         """Something is missing that may still come, so ``expire`` is worth asking."""
         return bool(self._held) or self._missed_ns is not None

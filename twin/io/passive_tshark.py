@@ -26,24 +26,8 @@ _FIELDS = (
     "tcp.len",
     "tcp.payload",
 )
-# frames, links, tunnels, IP and TCP: the rest of two thousand dissectors stays off
-_PROTOCOLS = (
-    *(
-        "frame",
-        "eth",
-        "ethertype",
-        "llc",
-        "vlan",
-        "ieee8021ad",
-        "sll",
-        "null",
-        "raw",
-        "ppp",
-        "pppoes",
-        "mpls",
-    ),
-    *("ip", "ipv6", "ipv6.hopopts", "ipv6.routing", "ipv6.fraghdr", "ipv6.dstopts", "gre", "ipip", "tcp"),
-)
+_SEGMENTS = "tcp && !icmp && !icmpv6"  # an error of ICMP quotes the header of somebody's segment
+_NOTHING_ABOVE = "tcp.port==1-65535,data"  # what is in a segment meets no dissector
 _TCP_OPTIONS = (
     "analyze_sequence_numbers",
     "calculate_timestamps",
@@ -60,8 +44,7 @@ _QUIET = ("Running as user", "Capturing on")
 
 def command(tshark: str) -> list[str]:
     """tshark, reading a capture file from standard input and writing one line a TCP segment."""
-    words = [tshark, "-r", "-", "-n", "-l", "-Y", "tcp", "--disable-protocol", "ALL"]
-    words += [word for name in _PROTOCOLS for word in ("--enable-protocol", name)]
+    words = [tshark, "-r", "-", "-n", "-l", "-Y", _SEGMENTS, "-d", _NOTHING_ABOVE]
     words += [word for name in _TCP_OPTIONS for word in ("-o", f"tcp.{name}:FALSE")]
     words += ["-T", "fields", "-E", "occurrence=l", "-E", "separator=/t"]
     return words + [word for name in _FIELDS for word in ("-e", name)]

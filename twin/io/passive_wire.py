@@ -99,9 +99,10 @@ class Wire:
 
     @property
     def gone(self) -> bool:
-        """Both sides have closed, and everything before that was given out."""
-        read = not self.reassembled or all(half.finished for half in self.halves.values())
-        return len(self.fins) == len(self.halves) and read
+        """Both sides have closed, and everything before that was given out or will never be."""
+        if len(self.fins) < len(self.halves):
+            return False
+        return not self.reassembled or all(half.finished or half.farewell for half in self.halves.values())
 
     def side(self, end: Endpoint) -> str:
         """``"station"`` or ``"csms"``, "unknown" of a connection that is late."""
