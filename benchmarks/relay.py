@@ -105,7 +105,7 @@ def measure(side: str, connections: int, messages: int) -> float:
             with process(ours(folder, csms_port) if side == "ours" else peer(folder, csms_port)) as relay:
                 tell(load, line_of(relay, r"listening .*127\.0\.0\.1:(\d+)"))
                 Thread(target=relay.stdout.read).start()  # type: ignore[union-attr]  # its log must not fill the pipe
-                pid = child_of(relay.pid) if side == "ours" else relay.pid
+                pid = relay.pid  # twin record becomes the relay
                 line_of(load, "(ready)")
                 before_s = cpu_s(pid)
                 tell(load, trips)

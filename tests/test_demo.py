@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
-from twin.io.capture import broken_link
 from twin.io.formats import open_capture
+from twin.io.integrity import verify
 from twin.model import Kind
 
 OUT = REPOSITORY / "build" / "demo"
@@ -38,7 +38,7 @@ def test_the_recording_holds_every_message_and_an_unbroken_chain(printed: str) -
     recorded = list(open_capture(OUT / "recorded.capture").frames)
     session = list(open_capture(REPOSITORY / "captures" / "otmk-shaped-demo").frames)
     assert sum(f.kind is Kind.TEXT for f in recorded) == sum(f.kind is Kind.TEXT for f in session) == 646
-    assert broken_link(OUT / "recorded.capture") is None
+    assert verify(OUT / "recorded.capture").problems == []
 
 
 def test_the_findings_name_the_drift(printed: str) -> None:

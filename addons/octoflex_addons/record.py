@@ -1,6 +1,7 @@
 """The addon: stamp, hand over a copy, return. Translation only; nothing here can delay or alter traffic."""
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import functools
@@ -15,6 +16,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from octoflex_addons.station_tls import REFUSED
 from twin.io import clock, recorder_process
 from twin.io.handover import Channel, Handover, Wire
 from twin.io.segments import next_connection
@@ -140,6 +142,7 @@ class Record:
 
         self._number = next_connection(Path(settings.directory)) - 1
         self.handover = Handover(connect, gave_up=gave_up)
+        atexit.register(self._close)  # should ``done`` never come
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     @guarded
@@ -163,6 +166,8 @@ class Record:
             self.handover.opened(socket.wire, facts, now.wall_ns, now.mono_ns)
             return
         facts |= {"status": flow.response.status_code if flow.response else None, "by": "csms"}
+        if why := flow.metadata.get(REFUSED):
+            facts |= {"by": "proxy", "why": why}
         self._refused(flow.client_conn, facts, now)
 
     @guarded
@@ -259,6 +264,9 @@ class Record:
     def done(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._close()
+
+    def _close(self) -> None:
         if self.handover is not None and self._listening.is_set():
             self.handover.close()
 

@@ -24,15 +24,17 @@ from mitmproxy.addons.block import Block
 from mitmproxy.addons.core import Core
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.addons.tlsconfig import TlsConfig
 from mitmproxy.master import Master
 from mitmproxy.proxy.layers.tcp import TcpMessageHook
 
+from octoflex_addons import station_tls
 from octoflex_addons.record import Record
+from octoflex_addons.station_tls import StationTls, StationTlsConfig
 from twin.io import recorder_process
 from twin.io.settings import Route, Settings
 
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+_TLS_VERSIONS = ("tls_version_client_min", "tls_version_server_min")
 USAGE, NO_LISTENER, INTERNAL = 2, 69, 70
 
 
@@ -87,7 +89,9 @@ async def relay(settings: Settings) -> int:
         loop.add_signal_handler(signal_number, master.shutdown)
     loop.add_signal_handler(signal.SIGHUP, record.rotate)
     proxyserver = Proxyserver()  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
-    ours = (Core(), Block(), proxyserver, NextLayer(), TlsConfig(), record)
+    stations = StationTls(settings.tls)
+    tls = StationTlsConfig(settings.tls, stations)
+    ours = (Core(), Block(), proxyserver, NextLayer(), tls, stations, record)
     master.addons = Dispatch(master, record)
     master.addons.add(*ours)  # type: ignore[no-untyped-call]  # mitmproxy gives no types here
     try:
@@ -120,6 +124,7 @@ def options_of(settings: Settings) -> dict[str, Any]:
         "tcp_timeout": settings.tcp_timeout_s,
         "keep_host_header": True,
         "connection_strategy": "eager",
+        **station_tls.options_of(settings),
     }
 
 
@@ -127,6 +132,19 @@ def _refuse_what_breaks_promises(held: options.Options, settings: Settings) -> N
     """``--set`` may do much, but not what a recording promises."""
     if held.websocket or not held.rawtcp:
         raise ValueError("--set websocket=true or rawtcp=false: the relay is byte-exact; see --interactive")
+    if held.ssl_insecure and not settings.tls.accept_insecure_upstream:
+        raise ValueError("--set ssl_insecure=true: only with --i-accept-insecure-upstream")
+    wanted = station_tls.options_of(settings)
+    for name in (
+        "connection_strategy",
+        "request_client_cert",
+        "tls_version_client_min",
+        "tls_version_server_min",
+    ):
+        if name in wanted and getattr(held, name) != wanted[name]:
+            raise ValueError(
+                f"--set {name}={getattr(held, name)}: the check of stations needs {wanted[name]}"
+            )
     least_s = 3 * settings.heartbeat_s
     if held.tcp_timeout < least_s:
         raise ValueError(

@@ -24,8 +24,8 @@ from tests.addons.wires import (
 )
 from tests.wire_cases import frame, mask_of
 from twin.engine.analyzer import Analyzer
-from twin.io.capture import broken_link
 from twin.io.formats import open_capture
+from twin.io.integrity import verify
 from twin.model import Finding, Frame, Kind, Side
 
 RELAYS = {"twin record": twin_record, "mitmdump": mitmdump}
@@ -47,7 +47,7 @@ def frames_of(capture: Path) -> list[Frame]:
     reading = open_capture(capture)
     frames = list(reading.frames)
     assert not reading.report.unusable
-    assert broken_link(capture) is None
+    assert verify(capture).problems == []
     return frames
 
 

@@ -17,8 +17,8 @@ import websockets
 from tests.addons.wires import DEADLINE_S, line_with, listener, port_of, running
 from tests.conftest import absent
 from tests.peers import peer_python, start_csms
-from twin.io.capture import broken_link
 from twin.io.formats import open_capture
+from twin.io.integrity import verify
 from twin.model import Frame, Kind, Side
 
 OCPP = [websockets.Subprotocol("ocpp1.6")]
@@ -120,7 +120,7 @@ def frames_of(capture: Path) -> list[Frame]:
     reading = open_capture(capture)
     frames = list(reading.frames)
     assert not reading.report.unusable
-    assert broken_link(capture) is None
+    assert verify(capture).problems == []
     return frames
 
 

@@ -20,13 +20,13 @@ from ocpp.v16 import ChargePoint, call
 from websockets.asyncio.client import connect
 
 from tests.addons.test_passive_live import until
-from tests.addons.wires import ACCEPT, DEADLINE_S, KEY, _head, line_with, received, running
+from tests.addons.wires import ACCEPT, DEADLINE_S, KEY, answered, line_with, received, running
 from tests.conftest import REPOSITORY, absent
 from tests.namespaces import Network, network
 from tests.peers import PEERS, peer_python
 from tests.wire_cases import CASES, frame, mask_of
-from twin.io.capture import broken_link
 from twin.io.formats import open_capture
+from twin.io.integrity import verify
 from twin.model import Frame, Kind, Side
 
 PROXIES = ("transparent", "transparent-mitmdump")
@@ -83,7 +83,7 @@ def frames_of(capture: Path) -> list[Frame]:
     reading = open_capture(capture)
     frames = list(reading.frames)
     assert not reading.report.unusable
-    assert broken_link(capture) is None
+    assert verify(capture).problems == []
     return frames
 
 
@@ -104,12 +104,12 @@ def talking(
         at_csms, _ = csms.accept()
         with at_csms:
             at_csms.settimeout(DEADLINE_S)
-            got = _head(at_csms)
+            got = answered(at_csms)
             at_csms.sendall(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 f"Sec-WebSocket-Accept: {ACCEPT}\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n".encode()
             )
-            assert b" 101 " in _head(at_station).partition(b"\r\n")[0]
+            assert b" 101 " in answered(at_station).partition(b"\r\n")[0]
             assert got == request
             yield at_station, at_csms, got
 

@@ -74,13 +74,19 @@ def twin_record(folder: Path, *more: str, tls: Tls | None = None) -> Iterator[Re
 
 
 @contextmanager
-def mitmdump(folder: Path, *, script: Path = ADDON, **more: str) -> Iterator[Relay]:
+def mitmdump(
+    folder: Path, *, script: Path = ADDON, upstream_scheme: str = "http", tls: Tls | None = None, **more: str
+) -> Iterator[Relay]:
     """A real ``mitmdump -s addons/record.py`` in front of a listener of ours."""
     program = Path(sys.executable).with_name("mitmdump")
     if not program.exists():
         absent("mitmdump")
     with listener() as csms:
-        command = [str(program), "--mode", f"reverse:http://localhost:{csms.getsockname()[1]}@127.0.0.1:0"]
+        command = [
+            str(program),
+            "--mode",
+            f"reverse:{upstream_scheme}://localhost:{csms.getsockname()[1]}@127.0.0.1:0",
+        ]
         settings = {
             "websocket": "false",
             "tcp_timeout": "604800",
@@ -92,8 +98,8 @@ def mitmdump(folder: Path, *, script: Path = ADDON, **more: str) -> Iterator[Rel
         command += ["-s", str(script)]
         command += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
         with running(command) as process:
-            port, said = port_of(process, r"listening at (?:http://)?127\.0\.0\.1:(\d+)")
-            yield Relay(process, port, csms, folder / "site.capture", None, said)
+            port, said = port_of(process, r"listening at (?:https?://)?127\.0\.0\.1:(\d+)")
+            yield Relay(process, port, csms, folder / "site.capture", tls, said)
 
 
 @contextmanager
@@ -165,7 +171,7 @@ def connected(
                 + headers
                 + b"\r\n"
             )
-            answer = _head(station)
+            answer = answered(station)
             assert b" 101 " in answer.partition(b"\r\n")[0], answer
             with arriving.result(DEADLINE_S) as csms:
                 yield station, csms
@@ -178,7 +184,7 @@ def _accept(relay: Relay, subprotocol: str, extensions: str) -> socket.socket:
     csms.settimeout(DEADLINE_S)
     if relay.tls:
         csms = relay.tls.csms.wrap_socket(csms, server_side=True)
-    _head(csms)
+    answered(csms)
     more = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
     csms.sendall(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -187,7 +193,7 @@ def _accept(relay: Relay, subprotocol: str, extensions: str) -> socket.socket:
     return csms
 
 
-def _head(end: socket.socket) -> bytes:
+def answered(end: socket.socket) -> bytes:
     """A message head, byte by byte, so that nothing behind it is swallowed."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):

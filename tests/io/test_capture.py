@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.io.capture import broken_link
 from twin.io.formats import CaptureError, open_capture
+from twin.io.integrity import verify
 from twin.io.segments import CaptureWriter, write_capture
 from twin.model import Frame, Kind, Side
 
@@ -86,6 +86,12 @@ def conversation(folder: Path) -> Path:
     ]
     write_capture(made, folder / "c", vantage="import")
     return folder / "c"
+
+
+def broken_link(capture: Path) -> int | None:
+    """The first line that is not what it was."""
+    problems = verify(capture).problems
+    return problems[0].line if problems else None
 
 
 def lines_of(capture: Path) -> list[bytes]:

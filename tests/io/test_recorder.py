@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.wire_cases import frame, mask_of
 from twin.engine.analyzer import Analyzer
 from twin.io.books import Summary
-from twin.io.capture import broken_link
 from twin.io.formats import open_capture
+from twin.io.integrity import verify
 from twin.io.judging import Judge
 from twin.io.recorder import Recorder
 from twin.io.redact import Redactor
@@ -71,7 +71,7 @@ class Proxy:
         reading = open_capture(self.capture)
         frames = list(reading.frames)
         assert not reading.report.unusable
-        assert broken_link(self.capture) is None
+        assert verify(self.capture).problems == []
         return frames
 
     def told(self) -> list[Frame]:

@@ -1,14 +1,12 @@
 """Redaction: no secret and no identity survives in any position, and everything else stays as it was."""
 
 import json
-import stat
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.io.redact import Redactor, load_or_create_key
+from twin.io.redact import Redactor
 from twin.model import Frame, Kind, Side
 
 HIDE = Redactor(bytes(range(32)))
@@ -117,22 +115,6 @@ def test_facts_are_redacted_and_say_so() -> None:
     assert seen.facts["path"] == "/CP7?token=***"
     assert "04A2" not in seen.facts["reason"]
     assert seen.facts["redacted"] == {"url": "removed", "idTag": "pseudonym"}
-
-
-def test_the_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "site.key"
-    key = load_or_create_key(path)
-    assert load_or_create_key(path) == key
-    assert len(key) == 32
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("content", ["", "00", "no key", "é" * 64])
-def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "site.key"
-    path.write_text(content)
-    with pytest.raises(ValueError, match="no pseudonym key"):
-        load_or_create_key(path)
 
 
 @pytest.mark.parametrize("key", ["WebSocketPingInterval", "LocalAuthListEnabled", "MaxEnergyOnInvalidId"])

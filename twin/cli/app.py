@@ -128,6 +128,28 @@ def record(
         Path | None, typer.Option(help="Key that seals segments; made on first use, to be kept secret.")
     ] = None,
     no_seal: Annotated[bool, typer.Option("--no-seal", help="Leave segments unsealed.")] = False,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM with key that stations are shown; TLS is then required of them.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="PEM of the CA whose certificate a station must show (profile 3).")
+    ] = None,
+    client_allow: Annotated[
+        Path | None, typer.Option(help="File of the stations let in, one a line; see docs/tls.md.")
+    ] = None,
+    upstream_ca: Annotated[
+        Path | None, typer.Option(help="PEM of the CA that the CSMS must chain to. [default: the system's]")
+    ] = None,
+    upstream_certificates: Annotated[
+        Path | None, typer.Option(help="PEM with key for the CSMS, or a folder of STATION.pem.")
+    ] = None,
+    plain_stations: Annotated[
+        bool, typer.Option("--plain-stations", help="Stations may speak ws although the CSMS speaks wss.")
+    ] = False,
+    accept_insecure: Annotated[
+        bool,
+        typer.Option("--i-accept-insecure-upstream", help="Do not verify the CSMS: a lab at most."),
+    ] = False,
     profile: Profile = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="An option of mitmproxy, such as certs=*=site.pem.")
@@ -146,37 +168,51 @@ def record(
     """
     from twin.cli import passive as beside
     from twin.cli import record as verb
-    from twin.io.settings import Route, Settings, Store
+    from twin.io.settings import Settings, Store, Tls
 
-    routes: tuple[Route, ...] = ()
-    if passive is None:
-        routes = verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"])
-    elif upstream or listen or interactive or set_ or mode is not Mode.REVERSE:
-        raise typer.BadParameter("--passive reads a ring; it has no listener, upstream or proxy option")
-    settings = Settings(
-        directory=str(output),
-        routes=routes,
-        mode=mode.value if passive is None else "passive",
-        websocket=interactive,
-        key_file=str(key_file or ""),
-        keep_id_tags=keep_id_tags,
-        profile=profile or "",
-        fail_on=fail_on.value,
-        heartbeat_s=heartbeat,
-        store=Store(
-            segment_bytes=segment_mib << 20,
-            segment_s=segment_minutes * 60,
-            quota_bytes=quota_mib << 20,
-            on_quota=on_quota.value,
-            compress=compress,
-            seal_key="" if no_seal else str(seal_key or verb.default_seal_key()),
-        ),
-        view="quiet" if quiet else "plain" if plain else "auto",
-        proxy_options=tuple(set_ or ()),
+    def whole(path: Path | None) -> str:
+        return str(path.absolute()) if path else ""
+
+    tls = (tls_certificate, client_ca, client_allow, upstream_ca, upstream_certificates)
+    if passive is not None and any((upstream, listen, interactive, set_, mode is not Mode.REVERSE, *tls)):
+        raise typer.BadParameter("--passive reads a ring: it has no listener, upstream, TLS or proxy option")
+    if once and passive is None:
+        raise typer.BadParameter("--once goes with --passive")
+    start = verb.record if passive is None else beside.starter(passive, once=once)
+    start(
+        Settings(
+            directory=str(output),
+            routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"])
+            if passive is None
+            else (),
+            mode=mode.value if passive is None else "passive",
+            websocket=interactive,
+            key_file=str(key_file or ""),
+            keep_id_tags=keep_id_tags,
+            profile=profile or "",
+            fail_on=fail_on.value,
+            heartbeat_s=heartbeat,
+            tls=Tls(
+                certificate=whole(tls_certificate),
+                client_ca=whole(client_ca),
+                client_allow=whole(client_allow),
+                upstream_ca=whole(upstream_ca),
+                upstream_certificates=whole(upstream_certificates),
+                accept_insecure_upstream=accept_insecure,
+                plain_stations=plain_stations,
+            ),
+            store=Store(
+                segment_bytes=segment_mib << 20,
+                segment_s=segment_minutes * 60,
+                quota_bytes=quota_mib << 20,
+                on_quota=on_quota.value,
+                compress=compress,
+                seal_key="" if no_seal else whole(seal_key) or verb.default_seal_key(key_file),
+            ),
+            view="quiet" if quiet else "plain" if plain else "auto",
+            proxy_options=tuple(set_ or ()),
+        )
     )
-    if passive is not None:
-        raise typer.Exit(beside.passive(passive, settings, once=once))
-    verb.record(settings)
 
 
 @app.command()
@@ -226,6 +262,13 @@ def check(
         str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
     ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
+    integrity: Annotated[
+        bool,
+        typer.Option("--integrity", help="Is it what was written? Chain, seals, manifest; exit 3 if not."),
+    ] = False,
+    seal_public_key: Annotated[
+        list[str] | None, typer.Option(help="With --integrity: whose seals count, 64 hex digits or a file.")
+    ] = None,
     format: Format = None,  # noqa: A002  # the option's own name
     log_timezone: Timezone = None,
     logged_by: LoggedBy = None,
@@ -234,7 +277,7 @@ def check(
     """Check a capture against the schemas, the specification and the certified configuration.
 
     Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
-    twin check --explain T015
+    twin check --explain T015; twin check --integrity site-a.capture
     """
     from twin.cli import check as verb
 
@@ -246,6 +289,10 @@ def check(
         return
     if capture is None:
         raise typer.BadParameter("name a capture, or ask for --list-rules or --explain RULE")
+    if integrity:
+        from twin.cli import integrity as verb_integrity
+
+        raise typer.Exit(verb_integrity.check(capture, public_keys=seal_public_key or [], as_json=json))
     raise typer.Exit(
         verb.check(
             capture,
@@ -267,6 +314,10 @@ def convert(
     to: Annotated[
         str | None, typer.Option(help="capture or open-ocpp-trace. Default: by the output's name.")
     ] = None,
+    proof: Annotated[
+        str | None,
+        typer.Option(metavar="FROM-TO", help="Only these seq, each proven by the seal, as one file."),
+    ] = None,
     format: Format = None,  # noqa: A002  # the option's own name
     log_timezone: Timezone = None,
     logged_by: LoggedBy = None,
@@ -276,10 +327,14 @@ def convert(
 
     Every line that could not be used is reported; a damaged frame is kept and marked.
 
-    Examples: twin convert steve.log -o steve.capture; twin convert site-a.capture -o site-a.jsonl
+    Examples: twin convert steve.log -o steve.capture; twin convert site-a.capture -o site-a.jsonl;
+    twin convert site-a.capture --proof 120-141 -o session.proof.json
     """
     from twin.cli import convert as verb
 
+    if proof is not None:
+        verb.prove(capture, output, proof)
+        return
     verb.convert(
         capture,
         output,

@@ -50,6 +50,27 @@ def convert(
     _tell(path, output, reading.report, written, left_out)
 
 
+def prove(path: Path, output: Path, wanted: str) -> None:
+    """Write some lines of a sealed capture so that they can be proven without the rest."""
+    from twin.io import extract
+
+    first, _, last = wanted.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal() and 0 < int(first) <= int(last or first)):
+        raise fail(f"--proof {wanted}: expected FROM-TO, two seq of the capture", USAGE)
+    try:
+        held = extract.extract(path, int(first), int(last or first))
+        with output.open("xb") as file:
+            file.write(extract.encoded(held))
+    except FileExistsError as error:
+        raise fail(f"{output} exists", USAGE) from error
+    except OSError as error:
+        raise fail(f"{error.filename or output}: {error.strerror or error}", USAGE) from error
+    except ValueError as error:
+        raise fail(f"{path}: {error}", UNREADABLE) from error
+    count = sum(len(part.lines) for part in held.parts)
+    note(f"{output}: {count:,} lines with their proofs; twin check --integrity {output} verifies them")
+
+
 def _json(report: ImportReport, written: int, left_out: dict[str, int]) -> dict[str, Any]:
     return {
         "written": written,

@@ -4,6 +4,9 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
+
+import typer
 
 from twin.cli.common import CLEAN, FINDINGS, INTERNAL, UNREADABLE, USAGE, fail, note
 from twin.cli.record import settled
@@ -22,6 +25,15 @@ _MISSING = (
     "apt install tshark (Debian, Ubuntu), dnf install wireshark-cli (Fedora), or from wireshark.org"
 )
 _MOST_SAID = 10
+
+
+def starter(source: Path, *, once: bool) -> Callable[[Settings], NoReturn]:
+    """``passive`` as the verb calls it: told the settings, it ends the program."""
+
+    def start(settings: Settings) -> NoReturn:
+        raise typer.Exit(passive(source, settings, once=once))
+
+    return start
 
 
 def passive(source: Path, settings: Settings, *, once: bool = False) -> int:

@@ -10,8 +10,9 @@ import msgspec
 
 from twin.cli.common import USAGE, fail
 from twin.io import recorder_process
+from twin.io.keys import load_or_create
+from twin.io.manifest import MANIFEST
 from twin.io.profiles import profile_named
-from twin.io.redact import load_or_create_key
 from twin.io.segments import check_directory
 from twin.io.settings import Route, Settings
 
@@ -45,25 +46,34 @@ def settled(settings: Settings) -> Settings:
     """The settings with whole paths; exit 2 for what can be known to fail before anything is started."""
     directory = Path(settings.directory).absolute()
     try:
-        check_directory(directory)
+        if not (directory / MANIFEST).exists():
+            check_directory(directory)
     except (ValueError, OSError) as error:
         raise fail(f"cannot record to {settings.directory}: {error}", USAGE) from error
     key_file = Path(settings.key_file) if settings.key_file else recorder_process.default_key_file()
     try:
-        load_or_create_key(key_file)
+        load_or_create(key_file, "pseudonym key")
+        seal_key = settings.store.seal_key and str(Path(settings.store.seal_key).absolute())
+        if seal_key:
+            load_or_create(Path(seal_key), "sealing key")
         profile = settings.profile
         if profile:
             profile_named(profile)
             profile = str(Path(profile).absolute()) if Path(profile).is_file() else profile
     except (ValueError, OSError) as error:
         raise fail(f"{error}", USAGE) from error
-    fresh = {"directory": str(directory), "key_file": str(key_file.absolute()), "profile": profile}
-    return msgspec.structs.replace(settings, **fresh)
+    return msgspec.structs.replace(
+        settings,
+        directory=str(directory),
+        key_file=str(key_file.absolute()),
+        profile=profile,
+        store=msgspec.structs.replace(settings.store, seal_key=seal_key),
+    )
 
 
-def default_seal_key() -> Path:
-    """Where the sealing key of this user lies unless the command line says otherwise."""
-    return recorder_process.default_key_file().with_name("seal.key")
+def default_seal_key(key_file: Path | None) -> str:
+    """Where the sealing key lies unless the command line says otherwise: beside the pseudonym key."""
+    return str((key_file or recorder_process.default_key_file()).absolute().with_name("seal.key"))
 
 
 def record(settings: Settings) -> NoReturn:

@@ -2,22 +2,23 @@
 
 import base64
 import binascii
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from twin.io.lines import DIRECTIONS
+from twin.io.manifest import MANIFEST, VERSION, read_manifest, segments_of, told_segments
 from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
-from twin.io.segments import DIRECTIONS, MANIFEST, VERSION, chain_start, write_capture
+from twin.io.segment_lines import lines_of
+from twin.io.segments import write_capture
 from twin.model import Frame, Kind
 from twin.protocol.timestamps import parse_stamp
 
-__all__ = ["FORMAT", "broken_link", "frames_of_lines", "segments_of", "write_capture"]
+__all__ = ["FORMAT", "frames_of_lines", "write_capture"]
 
-_LONGEST_LINE = 64 << 20
 _SENDERS = {text: side for side, text in DIRECTIONS.items()}
 # Names with a meaning of their own; every other name on a line is a fact.
 _RESERVED = frozenset(
@@ -26,13 +27,6 @@ _RESERVED = frozenset(
 _META_RESERVED = frozenset(
     {"seq", "conn", "t_mono_ns", "prev", "conn_seq", "peer_seen", "answers", "sender_unknown"}
 )
-
-
-def segments_of(path: Path) -> list[Path]:
-    """The segment files of a capture directory in order; a single file stands for itself."""
-    if not path.is_dir():
-        return [path]
-    return sorted(path.glob("segment-*.jsonl"))
 
 
 class _Line(msgspec.Struct):
@@ -145,13 +139,6 @@ def _stamp_us(text: str) -> int:
     return stamp.at_us
 
 
-def _lines(paths: list[Path]) -> Iterator[bytes]:
-    for path in paths:
-        with path.open("rb") as file:
-            while line := file.readline(_LONGEST_LINE):
-                yield line
-
-
 def _read(path: Path, options: ReadOptions) -> Reading:
     segments = segments_of(path)
     if not segments:
@@ -160,19 +147,20 @@ def _read(path: Path, options: ReadOptions) -> Reading:
     manifest: dict[str, Any] = {}
     if path.is_dir():
         try:
-            held = json.loads((path / MANIFEST).read_bytes())
-            if not isinstance(held, dict) or type(held.get("version", VERSION)) is not int:
-                raise ValueError("no manifest")
-            manifest = held
+            manifest = read_manifest(path)
         except FileNotFoundError:
             report.notes.append("manifest.json is missing; the segments were listed")
-        except (ValueError, RecursionError):
+        except ValueError:
             report.notes.append("manifest.json is damaged; the segments were listed")
+        report.notes += [
+            f"{entry.get('name')} was removed ({entry['removed']})"
+            for entry in told_segments(manifest)
+            if "removed" in entry
+        ]
         if manifest.get("version", VERSION) > VERSION:
             raise CaptureError(f"{path} has format version {manifest['version']}, this twin reads {VERSION}")
-    return Reading(
-        format="capture", frames=frames_of_lines(_lines(segments), report), report=report, manifest=manifest
-    )
+    lines = chain.from_iterable(map(lines_of, segments))
+    return Reading(format="capture", frames=frames_of_lines(lines, report), report=report, manifest=manifest)
 
 
 def _sniff(path: Path, head: bytes) -> float:
@@ -182,27 +170,3 @@ def _sniff(path: Path, head: bytes) -> float:
 
 
 FORMAT = Format(name="capture", title="our own capture directory", sniff=_sniff, read=_read)
-
-
-def broken_link(path: Path) -> int | None:
-    """The first line (1-based, over all segments) whose ``prev`` is not the hash of the line before it."""
-    manifest = path / MANIFEST
-    prev = chain_start(json.loads(manifest.read_bytes())) if manifest.exists() else None
-    for number, line in enumerate(_lines(segments_of(path)), start=1):
-        try:
-            values = _decode_chain(line)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return number
-        said = values.prev or values.meta.get("prev")
-        if not line.endswith(b"\n") or said is None or (prev is not None and said != prev):
-            return number
-        prev = hashlib.sha256(line[:-1]).hexdigest()
-    return None
-
-
-class _Chained(msgspec.Struct):
-    prev: str = ""
-    meta: dict[str, Any] = {}
-
-
-_decode_chain = msgspec.json.Decoder(_Chained).decode

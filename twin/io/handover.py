@@ -198,11 +198,12 @@ class Handover:
 
     def close(self, timeout_s: float = 1.5 * _FAREWELL_S) -> int | None:
         """Send what is queued, close the pipe, wait for the recorder; its exit code if it has one."""
-        now = clock.now()
-        if self._wanted:
-            self._greet(now.wall_ns, now.mono_ns)
-        self._end(now)
-        self._ending.set()
+        if not self._ending.is_set():
+            now = clock.now()
+            if self._wanted:
+                self._greet(now.wall_ns, now.mono_ns)
+            self._end(now)
+            self._ending.set()
         self._thread.join(timeout_s)
         return self.exit_code
 

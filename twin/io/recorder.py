@@ -13,6 +13,7 @@ import msgspec
 
 from twin.io.books import Direction, Summary, Totals, balance, by_sender
 from twin.io.judging import Judge
+from twin.io.recovery import Recovered
 from twin.io.redact import Redactor, redacted_headers
 from twin.io.segments import CaptureWriter
 from twin.io.watching import Status
@@ -22,6 +23,7 @@ from twin.protocol.tap import Stamp, Tap, TapOptions, parse_extensions
 STATS_NS = 10_000_000_000
 _STEP_NS = 500_000_000  # wall minus monotonic clock: more than slewing can do between two items
 _MOST_OWED = 10_000  # connection events kept while the disk is out
+_TOTALS = ("lines", "recorded_chunks", "recorded_bytes", "dropped_chunks", "dropped_bytes")
 _KINDS = {"text": Kind.TEXT, "binary": Kind.BINARY, "close": Kind.CLOSE}
 
 
@@ -60,6 +62,7 @@ class Recorder:
         self._owed_events: deque[tuple[Kind, str, str, dict[str, Any]]] = deque(maxlen=_MOST_OWED)
         self._base = [0, 0]  # chunks and bytes seen before this run of the proxy
         self._segment = ""
+        self._highest = found.highest_conn if found else 0
         self._uncommitted: dict[int, tuple[int, int]] = {}
         self._faults = 0
         self.totals = Totals()
@@ -307,6 +310,7 @@ class Recorder:
         tap = Tap(TapOptions(deflate=deflate, late=late))
         connection = Connection(tap, station, {side: Direction() for side in Side})
         self._connections[conn] = connection
+        self._highest = max(self._highest, _number(conn))
         self.connections += 1
         self.stations.add(station)
         return connection
@@ -326,8 +330,7 @@ class Recorder:
         mono_ns: int,
     ) -> None:
         """What became of a connection while there was no recorder."""
-        found = self._writer.recovered
-        assert found is not None
+        found = self._writer.recovered or Recovered()  # its predecessor may not have written a line
         held = found.streams.get(conn)
         if held is None and ended and _number(conn) <= found.highest_conn:
             return  # it ended on the disk
@@ -442,8 +445,10 @@ class Recorder:
             "dropped_chunks": dict(self.totals.dropped_chunks),
             "dropped_bytes": dict(self.totals.dropped_bytes),
             "base": self._base,
+            "highest_conn": self._highest,
             "streams": streams,
         }
+        self._writer.tell({name: facts[name] for name in _TOTALS})
         self._frame(Kind.STATS, "", wall_ns, mono_ns, facts=facts)
 
     def _frame(

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from twin.io import clock
 from twin.io.books import Summary
 from twin.io.handover import ITEMS, Channel, Item, items_of
 from twin.io.judging import Judge
+from twin.io.keys import load_or_create
 from twin.io.profiles import profile_named
 from twin.io.recorder import Recorder
-from twin.io.redact import Redactor, load_or_create_key
+from twin.io.redact import Redactor
+from twin.io.seal import Signer
 from twin.io.segments import CaptureWriter
 from twin.io.settings import Settings
 from twin.io.watching import Watcher
@@ -60,13 +63,18 @@ def make_recorder(
     Raises ``ValueError`` or ``OSError`` for what cannot be recorded to.
     """
     directory = Path(settings.directory)
-    key = load_or_create_key(Path(settings.key_file) if settings.key_file else default_key_file())
+    key_file = Path(settings.key_file) if settings.key_file else default_key_file()
+    key = load_or_create(key_file, "pseudonym key")
     redactor = Redactor(key, keep_id_tags=settings.keep_id_tags)
+    seal_key = settings.store.seal_key
     now = clock.now()
     writer = CaptureWriter(
         directory,
         created_us=now.wall_us,
         vantage=vantage,
+        policy=settings.store,
+        signer=Signer(load_or_create(Path(seal_key), "sealing key")) if seal_key else None,
+        resume=True,
         head={
             "mode": "websocket" if settings.websocket else "bytes",
             "byte_exact": not settings.websocket,
@@ -77,7 +85,6 @@ def make_recorder(
                     for route in settings.routes
                 ],
             },
-            "clock": {"wall_ns": now.wall_ns, "mono_ns": now.mono_ns},
             "redaction": {"key": redactor.fingerprint, "keep_id_tags": settings.keep_id_tags},
             "limits_of_truth": list(LIMITS_OF_TRUTH),
             **(head or {}),
@@ -182,8 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     fd = sys.stdin.fileno()
     try:
         summary = run(items_of(fd), recorder, fd)
-    except ValueError as error:  # the proxy's end is broken, and the next recorder goes on
-        say(f"twin: {error}")
+    except Exception:  # not the 1 of findings; the proxy starts the next recorder, which goes on
+        say(traceback.format_exc())
         return INTERNAL
     say(summary.text(Path(settings.directory).name))
     if not summary.exact:

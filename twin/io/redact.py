@@ -9,17 +9,13 @@ import contextlib
 import hashlib
 import hmac
 import json
-import os
 import re
-import secrets
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
 from twin.model import Frame
 
-_KEY_BYTES = 32
 MASK = "*"
 
 # OCPP 1.6 §7: identities that link a customer or a device.
@@ -66,37 +62,6 @@ _USERINFO = re.compile(r"(:(?:\\*/){2})([^/@\s\"]+)(?=@)")
 _QUERY = re.compile(
     r"([?&](?=[^=&?\s\"]*(?:token|key|passw|secret|auth|sig))[^=&?\s\"]*+=)([^&\s\"#]+)", re.IGNORECASE
 )
-
-
-def load_or_create_key(path: Path) -> bytes:
-    """The pseudonym key of a site, made on first use: 32 random bytes in hex, mode 0600.
-
-    Captures made with the same key link; keep it out of captures and backups of captures. Raises
-    ``ValueError`` for a file that holds no such key.
-    """
-    try:
-        return _read_key(path)
-    except FileNotFoundError:
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = secrets.token_bytes(_KEY_BYTES)
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return _read_key(path)  # another recorder was quicker
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        file.write(key.hex() + "\n")
-    return key
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except ValueError as error:
-        raise ValueError(f"{path} is no pseudonym key (expected {2 * _KEY_BYTES} hex digits)") from error
-    if len(key) != _KEY_BYTES:
-        raise ValueError(f"{path} is no pseudonym key (expected {2 * _KEY_BYTES} hex digits)")
-    return key
 
 
 class Redactor:

@@ -1,134 +1,118 @@
-"""Writing our own capture: a directory of append-only JSON lines and a manifest (docs/capture-format.md).
+"""Writing our own capture: append-only segments that survive kills and full disks.
 
-A text message that parses as OCPP-J is an open-ocpp-trace v1.1 record; everything else has a ``kind``. Every
-line carries the hash of the line before it. Facts only: no finding ever stands in a capture.
+Every line carries the hash of the line before it, over all segments. What was synced stays; what could not be
+written waits in a bounded buffer and goes into a new segment when the disk is back.
 """
 
-import base64
+import contextlib
+import errno
 import hashlib
-import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import zstandard
 
 from twin import __version__
-from twin.model import Call, CallError, Event, Frame, Kind, Parsed, Side
-from twin.protocol import codec
-from twin.protocol.fold import integer
-from twin.protocol.session import UNPARSED, Rpc
+from twin.io.files import Files, publish, write_whole
+from twin.io.lines import Lines
+from twin.io.manifest import (
+    FORMAT_NAME,
+    MANIFEST,
+    VERSION,
+    chain_start,
+    encoded,
+    seal_of,
+    segment_name,
+    segment_number,
+    segments_of,
+)
+from twin.io.recovery import Recovered, last_seq, recover
+from twin.io.seal import Signer, Tree
+from twin.io.seal import encoded as encoded_seal
+from twin.io.settings import Store
+from twin.model import Frame
 from twin.protocol.timestamps import format_us
 
-FORMAT_NAME = "octoflex-twin-capture"
-VERSION = 1
-MANIFEST = "manifest.json"
 COMMIT_NS = 250_000_000  # group commit: a kill loses at most this much
 _COMMIT_BYTES = 1 << 20
-DIRECTIONS = {Side.STATION: "cp-to-csms", Side.CSMS: "csms-to-cp"}
-_DAMAGED = ("truncated", "abbreviated")  # kept as text, never as a record
-
-_encode = msgspec.json.Encoder().encode
-
-
-class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One open-ocpp-trace v1.1 record, in the order in which it is written."""
-
-    schemaVersion: str = msgspec.field(default="")  # noqa: N815  # the format's own spelling
-    timestamp: str
-    ocppVersion: str = ""  # noqa: N815  # the format's own spelling
-    transport: str = ""
-    chargePointId: str = ""  # noqa: N815  # the format's own spelling
-    connectorId: int | None = None  # noqa: N815  # the format's own spelling
-    direction: str
-    messageType: str  # noqa: N815  # the format's own spelling
-    messageId: str = ""  # noqa: N815  # the format's own spelling
-    action: str = ""
-    payload: Any = msgspec.UNSET
-    error: Any = msgspec.UNSET
-    raw: str = ""
-    meta: dict[str, Any] = {}
+_MOST_WAITING = 8 << 20  # bytes kept for a disk that may come back
+_RETRY_NS = 1_000_000_000
+_STEPS = 4  # segments in a quota, at least
+_SEALED = ("first_seq", "last_seq", "lines", "bytes", "root", "first_prev", "last_hash")
 
 
-def record_of(frame: Frame, parsed: Parsed, action: str, meta: dict[str, Any]) -> Record | None:
-    """A frame as an open-ocpp-trace record, ``None`` where it is no OCPP-J message of a known sender.
+class _Waiting(msgspec.Struct, frozen=True):
+    """A line that is not synced yet."""
 
-    ``action`` is the effective one, also for answers ("" where the CALL is unknown). ``payload`` is the slice
-    of the text itself, so ``4321.10`` keeps its zero and long integers stay intact.
-    """
-    message, sender, text = parsed.message, frame.sender, frame.text
-    if message is None or sender is None or text is None or any(map(frame.facts.get, _DAMAGED)):
-        return None
-    try:
-        elements = msgspec.json.decode(text, type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):  # a byte order mark; nesting beyond what others can read
-        return None
-    record = Record(
-        schemaVersion="1.1",
-        timestamp=format_us(frame.at_us),
-        ocppVersion="1.6",
-        transport="json",
-        chargePointId=frame.station,
-        direction=DIRECTIONS[sender],
-        messageType="CALL",
-        messageId=message.message_id,
-        action=action,
-        raw=text,
-        meta=meta,
-    )
-    if isinstance(message, CallError):
-        record.messageType = "CALLERROR"
-        record.error = {
-            "code": str(message.code),
-            "description": str(message.description or ""),
-            "details": _on_one_line(elements, 4) if len(elements) > 4 else {},
-        }
-        return record
-    if isinstance(message, Call):
-        record.payload = _on_one_line(elements, 3)
-        if isinstance(message.payload, dict):
-            connector_id = integer(message.payload.get("connectorId"))
-            if connector_id is not None and 0 <= connector_id < 1 << 31:
-                record.connectorId = connector_id
-        return record
-    record.messageType = "CALLRESULT"
-    record.payload = _on_one_line(elements, 2)
-    return record
+    frame: Frame
+    line: bytes
+    hash: bytes
 
 
-def _on_one_line(elements: list[msgspec.Raw], place: int) -> Any:
-    """One element of an OCPP-J array as it was written, ``UNSET`` if it is not there."""
-    if place >= len(elements):
-        return msgspec.UNSET
-    # a line break of valid JSON stands between its tokens, never inside one
-    return msgspec.Raw(bytes(elements[place]).replace(b"\n", b" ").replace(b"\r", b" "))
+class _Segment(msgspec.Struct):
+    """The segment in progress; everything counted here is synced."""
 
+    number: int
+    fd: int
+    first_prev: str
+    opened_ns: int
+    tree: Tree = msgspec.field(default_factory=Tree)
+    bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
 
-def chain_start(manifest: Mapping[str, Any]) -> str:
-    """What the first line's ``prev`` must be: the hash of the fixed part of the manifest."""
-    fixed = {key: value for key, value in manifest.items() if key not in ("closed", "segments", "totals")}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+    @property
+    def name(self) -> str:
+        return segment_name(self.number)
 
 
 class CaptureWriter:
-    """Appends frames to a new capture directory. Whole lines only; the caller says when to commit.
+    """Appends frames to a capture directory of its own. Whole lines only; the caller says when to commit.
 
-    ``head`` adds to the manifest's fixed part (vantage, mode, ...). Raises ``FileExistsError`` if the
-    directory exists and is not empty: a capture is never appended to.
+    ``head`` adds to the manifest's fixed part (vantage, mode, ...). With ``resume`` a capture that a proxy
+    left is gone on with, in a new segment; without it, ``FileExistsError`` if the directory holds anything.
+    ``recovered`` says what was found. Raises ``ValueError`` where another head forbids going on, and
+    ``BlockingIOError`` where another process is writing. Once made, it never raises for the disk's sake.
     """
 
     def __init__(
-        self, directory: Path, *, created_us: int, vantage: str, head: Mapping[str, Any] = {}
+        self,
+        directory: Path,
+        *,
+        created_us: int,
+        vantage: str,
+        head: Mapping[str, Any] = {},
+        policy: Store | None = None,
+        files: Files | None = None,
+        signer: Signer | None = None,
+        resume: bool = False,
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(directory.iterdir()):
-            raise FileExistsError(f"{directory} is not empty; a capture is never appended to")
+        self._files = files or Files()
+        self._policy = policy or Store()
+        self._signer = signer
+        self._files.make_directory(directory)
+        self._lock = self._files.lock_directory(directory)
         self.directory = directory
+        self.problem = ""
         self.lines = 0
         self.bytes = 0
-        self._head = {
+        self.recovered: Recovered | None = None
+        self._lines = Lines()
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
+        self._committed_ns = 0
+        self._retry_ns = 0
+        self._now_us = created_us
+        self._stale = True  # the manifest does not say how things stand
+        self._totals: Mapping[str, Any] = {}
+        self._entries: list[dict[str, Any]] = []
+        self._previous_seal = ""
+        self._epoch = 0
+        self._runs = [format_us(created_us)]
+        self._head: dict[str, Any] = {
             "format": FORMAT_NAME,
             "version": VERSION,
             "capture_id": str(uuid.uuid4()),
@@ -137,171 +121,313 @@ class CaptureWriter:
             "tool": {"twin": __version__},
             **head,
         }
-        self._prev = chain_start(self._head)
-        self._segment = "segment-00001.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(directory / self._segment, flags, 0o600)
-        self._buffer = bytearray()
-        self._committed_ns = 0
-        self._links: dict[str, _Link] = {}
-        self._first_seq: int | None = None
-        self._last_seq: int | None = None
-        self._sha = hashlib.sha256()
-        self._write_manifest(closed_us=None, totals={})
-        self.recovered: Any = None
-        self.problem = ""
+        try:
+            self._go_on(directory) if resume else check_directory(directory)
+            self._prev = self.recovered.last_hash if self.recovered else chain_start(self._head)
+            last = self.recovered.last_number if self.recovered else 0
+            self._segment: _Segment | None = self._begin(last + 1, 0)
+            self._publish_manifest(None)
+        except BaseException:
+            self._files.close(self._lock)
+            raise
+
+    # ---- what the recorder does
 
     @property
     def segment(self) -> str:
-        return self._segment
+        """The name of the segment in progress, "" while there is none."""
+        return self._segment.name if self._segment else ""
 
     def free_bytes(self) -> int | None:
-        return None
-
-    def rotate(self, mono_ns: int) -> None:
-        pass
+        """What the file system has left; ``None`` where it does not say."""
+        try:
+            return self._files.free_bytes(self.directory)
+        except OSError:
+            return None
 
     def write(self, frame: Frame) -> bool:
-        """Append one frame. It reaches the disk with the next commit."""
-        line = self._line(frame)
-        self._prev = hashlib.sha256(line).hexdigest()
-        line += b"\n"
-        self._sha.update(line)
-        self._buffer += line
+        """Append one frame, which reaches the disk with the next commit. False: it never will."""
+        if self.problem and (self.problem == "quota" or self._waiting_bytes >= _MOST_WAITING):
+            return False
+        line = self._lines.line(frame, self._prev)
+        digest = hashlib.sha256(line).digest()
+        self._prev = digest.hex()
+        self._waiting.append(_Waiting(frame, line, digest))
+        self._waiting_bytes += len(line) + 1
         self.lines += 1
-        self.bytes += len(line)
-        if self._first_seq is None:
-            self._first_seq = frame.seq
-        self._last_seq = frame.seq
-        if len(self._buffer) >= _COMMIT_BYTES:
-            self._flush()
+        self.bytes += len(line) + 1
+        self._now_us = frame.at_us
+        if self._waiting_bytes >= _COMMIT_BYTES and not self.problem:
+            self._store(self._committed_ns)
         return True
 
     def commit(self, mono_ns: int) -> bool:
-        """Write and sync what is buffered, at most every 250 ms of ``mono_ns``; whether it did."""
-        if not self._buffer or mono_ns - self._committed_ns < COMMIT_NS:
+        """Write and sync what waits, at most every 250 ms of ``mono_ns``; whether nothing waits any more."""
+        if self.problem:
+            return self.problem != "quota" and mono_ns >= self._retry_ns and self._store(mono_ns)
+        if mono_ns - self._committed_ns < COMMIT_NS:
             return False
-        self._flush()
-        os.fdatasync(self._fd)
+        if self._waiting and not self._store(mono_ns):
+            return False
         self._committed_ns = mono_ns
-        return True
+        segment = self._segment
+        if segment is not None and segment.tree.leaves:
+            full = segment.bytes >= self._segment_bytes
+            segment.opened_ns = segment.opened_ns or mono_ns
+            if full or mono_ns - segment.opened_ns >= self._policy.segment_s * 1e9:
+                self.rotate(mono_ns)
+        return not self._waiting
+
+    def rotate(self, mono_ns: int) -> None:
+        """Sync and seal this segment and begin the next."""
+        segment = self._segment
+        if (self._waiting and not self._store(mono_ns)) or segment is None or not segment.tree.leaves:
+            return
+        try:
+            self._finish(segment, "rotated")
+            self._keep_quota()
+            self._segment = self._begin(segment.number + 1, mono_ns)
+            self._publish_manifest(None)
+        except OSError as error:
+            self._fail(error, mono_ns)
 
     def close(self, closed_us: int, totals: Mapping[str, Any] = {}) -> list[Frame]:
-        """Sync everything and finish the manifest."""
-        if self._fd < 0:
+        """Sync and seal everything; the frames that could not be stored after all."""
+        if self._lock < 0:
             return []
-        self._flush()
-        os.fdatasync(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self._write_manifest(closed_us=closed_us, totals=totals)
-        return []
+        self._totals = totals
+        if self._waiting:
+            self._store(self._committed_ns)
+        left = [waiting.frame for waiting in self._waiting]
+        try:
+            if self._segment is not None:
+                self._finish(self._segment, "stopped")
+                self._segment = None
+            self._publish_manifest(closed_us)
+        except OSError as error:
+            self.problem = self.problem or f"disk: {error.strerror or error}"
+        self._files.close(self._lock)
+        self._lock = -1
+        return left
 
-    def _flush(self) -> None:
-        view = memoryview(self._buffer)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        self._buffer = bytearray()
+    def tell(self, totals: Mapping[str, Any]) -> None:
+        """What the manifest is to say when it is next published."""
+        self._totals = totals
 
-    def _line(self, frame: Frame) -> bytes:
-        link = self._links.get(frame.link)
-        if link is None:
-            link = self._links[frame.link] = _Link(frame.link)
-        event, parsed = link.follow(frame)
-        if frame.kind is Kind.TEXT:
-            record = record_of(frame, parsed, event.action if event else "", self._meta(frame, link, event))
-            if record is not None:
-                return _encode(record)
-        if frame.kind in (Kind.END, Kind.REFUSED):
-            del self._links[frame.link]
-        return _encode(self._kind_line(frame))
+    # ---- the segment in progress
 
-    def _meta(self, frame: Frame, link: "_Link", event: Event | None) -> dict[str, Any]:
-        meta: dict[str, Any] = {"seq": frame.seq, "conn": frame.link, "conn_seq": link.frames}
-        if frame.sender is not None:
-            meta["peer_seen"] = link.sent[frame.sender.other]
-        if frame.mono_ns is not None:
-            meta["t_mono_ns"] = frame.mono_ns
-        if event and event.asked and event.frame is not event.asked.frame:
-            meta["answers"] = event.asked.frame.seq
-        return {**meta, **frame.facts, "prev": self._prev}
+    @property
+    def _segment_bytes(self) -> int:
+        size, quota = self._policy.segment_bytes, self._policy.quota_bytes
+        return min(size, max(1, quota // _STEPS)) if quota else size
 
-    def _kind_line(self, frame: Frame) -> dict[str, Any]:
-        line: dict[str, Any] = {"kind": frame.kind.value, "seq": frame.seq, "conn": frame.link}
-        line["timestamp"] = format_us(frame.at_us)
-        if frame.mono_ns is not None:
-            line["t_mono_ns"] = frame.mono_ns
-        if frame.station:
-            line["station"] = frame.station
-        if frame.sender is not None:
-            line["direction"] = DIRECTIONS[frame.sender]
-        if frame.text is not None:
-            line["raw"] = frame.text
-        if frame.data is not None:
-            line["base64"] = base64.b64encode(frame.data).decode()
-        return {**line, **frame.facts, "prev": self._prev}
+    def _begin(self, number: int, mono_ns: int) -> _Segment:
+        """A new, empty segment; it follows the last line that is synced."""
+        path = self.directory / segment_name(number)
+        prev = self._waiting[0].line if self._waiting else None
+        fd = self._files.open_new(path)
+        self._files.sync_directory(self.directory)
+        first_prev = _prev_of(prev) if prev is not None else self._prev
+        return _Segment(number=number, fd=fd, first_prev=first_prev, opened_ns=mono_ns)
 
-    def _write_manifest(self, *, closed_us: int | None, totals: Mapping[str, Any]) -> None:
-        segment = {
-            "name": self._segment,
-            "first_seq": self._first_seq,
-            "last_seq": self._last_seq,
-            "lines": self.lines,
-            "bytes": self.bytes,
-            "last_hash": self._prev,
+    def _store(self, mono_ns: int) -> bool:
+        """Write and sync all that waits, into a new segment if the last one is out; whether that worked."""
+        segment = self._segment
+        try:
+            if segment is None:
+                self._files.make_directory(self.directory)
+                segment = self._segment = self._begin(self._next_number(), mono_ns)
+            elif not self._files.is_at(segment.fd, self.directory / segment.name):
+                raise OSError(errno.ENOENT, "the capture was removed")
+            data = b"\n".join([waiting.line for waiting in self._waiting]) + b"\n" if self._waiting else b""
+            write_whole(self._files, segment.fd, data)
+            self._files.datasync(segment.fd)
+        except OSError as error:
+            self._fail(error, mono_ns)
+            return False
+        for waiting in self._waiting:
+            segment.tree.add(waiting.hash)
+        if self._waiting:
+            segment.first_seq = segment.first_seq or self._waiting[0].frame.seq
+            segment.last_seq = self._waiting[-1].frame.seq
+        segment.bytes += len(data)
+        self._waiting, self._waiting_bytes = [], 0
+        self.problem = ""
+        if self._stale:
+            self._try_to_publish()
+        return self._within_quota()
+
+    def _fail(self, error: OSError, mono_ns: int) -> None:
+        """The disk is out: what was synced is cut to whole lines, the rest waits for a new segment."""
+        self.problem = f"disk: {error.strerror or error}"
+        self._retry_ns = mono_ns + _RETRY_NS
+        self._stale = True
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return
+        with contextlib.suppress(OSError):
+            self._files.truncate(segment.fd, segment.bytes)
+        self._close_quietly(segment.fd)
+        if segment.tree.leaves:
+            self._entries.append(self._entry(segment, "disk fault"))
+            return
+        with contextlib.suppress(OSError):
+            self._files.unlink(self.directory / segment.name)
+
+    def _finish(self, segment: _Segment, closed_by: str) -> None:
+        """Close a segment for good: compressed if asked for, then sealed; from then on it never changes."""
+        self._segment = None
+        self._stale = True
+        self._close_quietly(segment.fd)
+        if not segment.tree.leaves and self._entries:  # nothing in it; but a capture has one segment at least
+            self._files.unlink(self.directory / segment.name)
+            return
+        entry = self._entry(segment, closed_by)
+        self._entries.append(entry)
+        if self._policy.compress:
+            self._compress(entry)
+        self._seal()
+
+    def _compress(self, entry: dict[str, Any]) -> None:
+        path = self.directory / entry["name"]
+        packed = path.with_name(f"{path.name}.zst")
+        data = zstandard.ZstdCompressor(level=3).compress(path.read_bytes())
+        publish(self._files, packed, data)
+        self._files.unlink(path)
+        entry |= {"name": packed.name, "stored_bytes": len(data)}
+
+    def _seal(self) -> None:
+        """Seal what is closed and whole and has no seal yet, oldest first."""
+        if self._signer is None:
+            return
+        for entry in self._entries:
+            if entry.keys() & {"sealed", "removed", "damaged"}:
+                continue
+            path = self.directory / entry["name"]
+            seal = self._signer.seal(
+                capture_id=self._head["capture_id"],
+                segment=segment_name(segment_number(path)),
+                previous=self._previous_seal,
+                epoch=self._epoch + 1,
+                sealed_at=format_us(self._now_us),
+                **{name: entry[name] for name in _SEALED},
+            )
+            publish(self._files, seal_of(path), encoded_seal(seal))
+            self._epoch += 1
+            self._previous_seal = entry["sealed"] = seal.hash()
+
+    def _entry(self, segment: _Segment, closed_by: str) -> dict[str, Any]:
+        return {
+            "name": segment.name,
+            "first_seq": segment.first_seq,
+            "last_seq": segment.last_seq,
+            "lines": segment.tree.leaves,
+            "bytes": segment.bytes,
+            "stored_bytes": segment.bytes,
+            "root": segment.tree.root().hex(),
+            "first_prev": segment.first_prev,
+            "last_hash": _prev_of(self._waiting[0].line) if self._waiting else self._prev,
+            "closed_by": closed_by,
         }
-        if closed_us is not None:
-            segment["sha256"] = self._sha.hexdigest()
-            segment["closed_by"] = "stopped"
+
+    def _next_number(self) -> int:
+        numbers = [segment_number(Path(entry["name"])) for entry in self._entries]
+        return max([0, *numbers, *map(segment_number, segments_of(self.directory))]) + 1
+
+    # ---- quota
+
+    def _within_quota(self) -> bool:
+        quota = self._policy.quota_bytes
+        if quota and self._policy.on_quota == "stop" and self._held_bytes() >= quota:
+            self.problem = "quota"
+            return False
+        return True
+
+    def _held_bytes(self) -> int:
+        closed = sum(int(entry["stored_bytes"]) for entry in self._entries if "removed" not in entry)
+        return closed + (self._segment.bytes if self._segment else 0)
+
+    def _keep_quota(self) -> None:
+        """Remove the oldest segments until the next one fits; what they held is still told of."""
+        quota = self._policy.quota_bytes
+        if not quota or self._policy.on_quota == "stop":
+            return
+        for entry in self._entries:
+            if self._held_bytes() + self._segment_bytes <= quota:
+                return
+            if "removed" not in entry:
+                self._files.unlink(self.directory / entry["name"])
+                entry["removed"] = "quota"
+
+    # ---- the manifest
+
+    def _go_on(self, directory: Path) -> None:
+        """Take over what an earlier writer left, if it left anything."""
+        found = recover(directory, self._files)
+        if found is None:
+            check_directory(directory)
+            return
+        for name in ("format", "vantage", "redaction"):
+            if name in found.head and found.head[name] != self._head.get(name):
+                raise ValueError(
+                    f"it is a capture with another {name} ({found.head[name]}); record to another directory"
+                )
+        self.recovered = found
+        self._head = found.head or self._head
+        self._entries = found.entries
+        self._runs = [*found.runs, *self._runs]
+        self._previous_seal, self._epoch = found.previous_seal, found.epoch
+        self.lines = sum(int(entry.get("lines", 0)) for entry in found.entries)
+        self.bytes = sum(int(entry.get("bytes", 0)) for entry in found.entries)
+        self._seal()
+
+    def _publish_manifest(self, closed_us: int | None) -> None:
+        segment = self._segment
+        open_one = [{"name": segment.name, "first_prev": segment.first_prev}] if segment else []
         manifest = {
             **self._head,
             "closed": format_us(closed_us) if closed_us is not None else None,
-            "segments": [segment],
-            "totals": dict(totals),
+            "runs": self._runs,
+            "segments": [*self._entries, *open_one],
+            "totals": dict(self._totals),
         }
-        place, fresh = self.directory / MANIFEST, self.directory / f".{MANIFEST}.new"
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(place)
-        directory_fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory_fd)
-        finally:
-            os.close(directory_fd)
+        if self._signer is not None:
+            signed = {"key_id": self._signer.key_id, "public_key": self._signer.public_key}
+            manifest["signature"] = signed | {"value": self._signer.sign(manifest)}
+        publish(self._files, self.directory / MANIFEST, encoded(manifest))
+        self._stale = False
+
+    def _try_to_publish(self) -> None:
+        with contextlib.suppress(OSError):  # it stays stale, and is tried again with the next commit
+            self._publish_manifest(None)
+
+    def _close_quietly(self, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            self._files.close(fd)
 
 
-class _Link:
-    """What a line says beyond its frame: the answered CALL, and how much had passed before."""
+class _Prev(msgspec.Struct):
+    prev: str = ""
+    meta: dict[str, Any] = {}
 
-    def __init__(self, link: str) -> None:
-        self.rpc = Rpc(link)
-        self.frames = 0
-        self.sent = dict.fromkeys(Side, 0)
-        self._counted: tuple[Side, int] | None = None
 
-    def follow(self, frame: Frame) -> tuple[Event | None, Parsed]:
-        if self._counted:
-            self.sent[self._counted[0]] += 1
-        self._counted = (frame.sender, 1) if frame.kind is Kind.TEXT and frame.sender else None
-        self.frames += 1
-        parsed = codec.parse(frame.text) if frame.text is not None else UNPARSED
-        self.rpc.handle_timer(frame.at_us)
-        events = self.rpc.receive(frame, parsed)
-        return (events[-1] if events else None), parsed
+_decode_prev = msgspec.json.Decoder(_Prev).decode
+
+
+def _prev_of(line: bytes) -> str:
+    held = _decode_prev(line)
+    return str(held.prev or held.meta["prev"])
 
 
 def check_directory(directory: Path) -> None:
-    """Raise ``FileExistsError`` unless a new capture can be made there: one is never appended to."""
+    """Raise ``FileExistsError`` unless a new capture can be made there."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError("it exists and is not empty; a capture is never appended to")
 
 
 def next_connection(directory: Path) -> int:
     """The number of the next connection in this capture: above every one in it (there is a line for each)."""
-    return 1
+    return last_seq(directory) + 1
 
 
 def write_capture(
@@ -313,9 +439,11 @@ def write_capture(
     for frame in frames:
         if writer is None:
             writer = CaptureWriter(directory, created_us=frame.at_us, vantage=vantage, head=head)
-        writer.write(frame)
+        if not writer.write(frame):
+            raise OSError(f"{directory}: {writer.problem}")
         last_us = max(last_us, frame.at_us)
     if writer is None:
         writer = CaptureWriter(directory, created_us=0, vantage=vantage, head=head)
-    writer.close(last_us, {"lines": writer.lines})
+    if writer.close(last_us, {"lines": writer.lines}) or writer.problem:
+        raise OSError(f"{directory}: {writer.problem}")
     return writer

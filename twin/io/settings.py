@@ -16,9 +16,11 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
     ``certificate``: PEM with key for the station's leg, else mitmproxy's own CA issues one. ``client_ca``:
     PEM bundle; stations must then show a certificate issued by it (security profile 3). ``client_allow``: a
-    file with one allowed common name, serial number or SHA-256 fingerprint a line; without it the common name
-    must be the station's identity in the path. ``upstream_ca``: PEM bundle that the CSMS must chain to, else
-    the system's. ``upstream_certificates``: one PEM with key for all, or a directory of ``STATION.pem``.
+    file with one station a line, and behind it the common name, serial number or SHA-256 fingerprint of its
+    certificate if that is not the station's own name; without it every station of the CA is let in.
+    ``upstream_ca``: PEM bundle that the CSMS must chain to, else the system's. ``upstream_certificates``: one
+    PEM with key for all, or a directory of ``STATION.pem``. ``plain_stations``: stations may speak ws even if
+    the CSMS speaks wss.
     """
 
     certificate: str = ""
@@ -27,6 +29,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     upstream_ca: str = ""
     upstream_certificates: str = ""
     accept_insecure_upstream: bool = False
+    plain_stations: bool = False
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True):
