@@ -11,6 +11,7 @@ from tests.wire_cases import frame, mask_of
 from twin.io import clock
 from twin.io.passive import Listener, Packet
 from twin.io.passive_http import Head, read_head
+from twin.io.passive_tcp import MAX_KEPT_BYTES
 from twin.model import Side
 from twin.protocol.tap import Stamp, Tap, TapOptions
 
@@ -237,6 +238,15 @@ def test_a_reconnect_from_the_same_port_is_another_connection() -> None:
     assert items[-1][2]["how"] == "the recording ended, the connection did not"
 
 
+def test_what_is_sent_again_after_the_end_begins_nothing() -> None:
+    talk = conversation()
+    again = talk.segments[-2]
+    talk.goodbye()
+    talk.segments.append(timed(again, talk.at_us + 1_000))
+    items, _ = heard(talk.segments)
+    assert names(items) == ["open", "data", "data", "end"]
+
+
 # ---- attached late
 
 
@@ -373,6 +383,24 @@ def test_a_flood_of_connections_is_bounded_and_told() -> None:
         source = (f"10.1.{index >> 8}.{index & 255}", 40_000)
         listener.packet(packet(Segment(source=source, flags=SYN, seq=index)))
     assert listener.forgotten == 20_000
+
+
+def test_what_is_kept_of_all_connections_together_is_bounded() -> None:
+    listener = Listener(NOW)
+    peak = 0
+    for index in range(600):
+        talk = Talk((f"10.1.{index >> 8}.{index & 255}", 40_000))
+        talk.connect()
+        talk.station(b"GET /" + bytes(60_000))  # a head that never ends
+        talk.station(b"lost")
+        talk.station(bytes(60_000))
+        for one in talk.segments:
+            if one.data != b"lost":
+                listener.packet(packet(one))
+        peak = max(peak, listener.site.budget.used)
+    assert 60_000 * 300 < peak <= MAX_KEPT_BYTES + 200_000
+    listener.close()
+    assert listener.site.budget.used == 0
 
 
 def test_a_thousand_requests_and_answers_on_one_connection_do_not_pile_up() -> None:

@@ -181,10 +181,9 @@ def test_a_flipped_byte_is_read_or_told(at: int, tmp_path: Path, tshark: str) ->
 class Growing:
     """A ring that the test writes, and a follower that is asked for one batch at a time."""
 
-    def __init__(self, folder: Path, tshark: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tshark: str, ring: Ring | None = None) -> None:
         self.listener = Listener(NOW)
-        self.follower = Follower(Ring(folder), self.listener, tshark, once=False)
+        self.follower = Follower(ring or Ring(folder), self.listener, tshark, once=False)
         self._batches: Iterator[list[Any]] = self.follower.batches()
         self.items: list[Any] = []
 
@@ -215,6 +214,32 @@ def test_a_file_is_read_while_it_grows_even_in_half_packets(tmp_path: Path, tsha
         ring.until("end", 1)
     assert said(ring.end()) == SAID
     assert ring.follower.bad_files == []
+
+
+class MovingOn(Ring):
+    """A ring whose writer ends one file and begins the next between our read and our look."""
+
+    rest: tuple[tuple[str, bytes], ...] = ()
+
+    def look(self) -> None:
+        rest, self.rest = self.rest, ()
+        for name, data in rest:
+            with (self.source / name).open("ab") as file:
+                file.write(data)
+        super().look()
+
+
+def test_what_is_written_just_before_the_next_file_begins_is_read(tmp_path: Path, tshark: str) -> None:
+    segments = whole()
+    moving = MovingOn(tmp_path)
+    ring = Growing(tmp_path, tshark, moving)
+    (tmp_path / "a.pcap").write_bytes(pcap(segments[:5]))
+    ring.until("open", 1)
+    moving.rest = (("a.pcap", pcap(segments[5:7])[24:]), ("b.pcap", pcap(segments[7:])))
+    ring.until("end", 1)
+    items = ring.end()
+    assert said(items) == SAID
+    assert "lost" not in names(items)
 
 
 def test_a_file_begun_anew_in_place_is_read_again(tmp_path: Path, tshark: str) -> None:

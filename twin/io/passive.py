@@ -13,8 +13,9 @@ import msgspec
 from twin.io import clock, recorder_process
 from twin.io.books import Summary
 from twin.io.handover import Item
+from twin.io.passive_site import Endpoint, Phase, Site
 from twin.io.passive_tcp import Stamp
-from twin.io.passive_wire import Endpoint, Phase, Site, Wire
+from twin.io.passive_wire import Wire
 from twin.io.recorder import Recorder
 
 LIMITS_OF_TRUTH = (

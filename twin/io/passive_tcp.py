@@ -13,6 +13,8 @@ ACKED_NS = 1_000_000_000  # acknowledged and not captured: an interface with sev
 UNACKED_NS = 60_000_000_000  # one-sided captures show no acknowledgement; longer than most retransmissions
 MAX_HELD_BYTES = 4 << 20
 MAX_HELD_PIECES = 4_096
+MAX_KEPT_BYTES = 64 << 20  # by all connections together
+_PIECE_BYTES = 256  # what a piece costs beyond its bytes
 _FAR = 1 << 24  # a RST this far from its stream does not say where the stream ended
 
 
@@ -29,6 +31,16 @@ class Piece(msgspec.Struct, frozen=True):
     data: bytes
     lost: int
     stamp: Stamp
+
+
+class Budget(msgspec.Struct):
+    """What all connections together keep of what cannot be given out yet."""
+
+    used: int = 0
+
+    @property
+    def spent(self) -> bool:
+        return self.used > MAX_KEPT_BYTES
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -50,7 +62,8 @@ def _start(held: _Held) -> int:
 class Half:
     """One direction. ``begin`` with its SYN if that was seen; else it starts with the first segment."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
         self.wanted: int | None = None  # the place of the next byte to give out
         self._ends: int | None = None  # the place of its FIN or RST
         self._acked = 0  # the other side says that it has everything before this place
@@ -95,7 +108,7 @@ class Half:
             start, data = self.wanted, data[self.wanted - start :]
         self._hold(start, data, stamp)
         pieces = self._in_order()
-        while self._held_bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD_PIECES:
+        while self._held and self._too_much():
             pieces += self._give_up(stamp)
         return pieces
 
@@ -137,6 +150,15 @@ class Half:
             self.wanted = end
         return pieces
 
+    def forget(self) -> None:
+        """Nobody wants its bytes any more."""
+        self._budget.used -= self._held_bytes + len(self._held) * _PIECE_BYTES
+        self._held, self._held_bytes = [], 0
+
+    def _too_much(self) -> bool:
+        mine = self._held_bytes > MAX_HELD_BYTES or len(self._held) > MAX_HELD_PIECES
+        return mine or self._budget.spent
+
     def _place(self, seq: int) -> int:
         """A 32-bit number as the place nearest to the byte wanted (RFC 9293 §3.4)."""
         assert self.wanted is not None
@@ -166,6 +188,7 @@ class Half:
             if stop > at:
                 self._held.insert(place, _Held(at, data[at - start : stop - start], stamp))
                 self._held_bytes += stop - at
+                self._budget.used += stop - at + _PIECE_BYTES
                 place += 1
             if following is None:
                 return
@@ -177,6 +200,7 @@ class Half:
         while self._held and self._held[0].start == self.wanted:
             held = self._held.pop(0)
             self._held_bytes -= len(held.data)
+            self._budget.used -= len(held.data) + _PIECE_BYTES
             self.wanted = held.end
             pieces.append(self._piece(held.data, held.stamp))
         self._caught_up()

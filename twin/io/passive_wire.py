@@ -4,71 +4,25 @@ What cannot be read is told apart and counted: TLS, other protocols, and connect
 anybody listened, until something shows that OCPP is spoken on them.
 """
 
-from collections.abc import Callable
-from enum import StrEnum
 from typing import Any
 
-import msgspec
-
-from twin.io.handover import CSMS, STATION, Item
+from twin.io.handover import CSMS, STATION
 from twin.io.passive_http import Head, handshake, looks_like_http, read_head
+from twin.io.passive_site import (
+    LATE_START,
+    NOT_CAPTURED,
+    TLS,
+    Endpoint,
+    Phase,
+    Site,
+    is_tls_record,
+    speaks_ocpp,
+)
 from twin.io.passive_tcp import Half, Piece, Stamp
 from twin.model import Side
-from twin.protocol.wsheader import plausible_start
 
-type Endpoint = tuple[str, int]  # address and port
-
-NOT_CAPTURED, LATE_START, TLS = "not_captured", "late_start", "tls"
-_TEXT, _DEFLATED_TEXT = b"\x81", b"\xc1"  # FIN, text
-_MOST_TEXT_BYTES = 16 << 20
 _MAX_EARLY_BYTES = 1 << 20  # what a client sends before the answer to its request
 _MAX_EXCHANGES = 32  # requests on one connection before its upgrade: challenges, not a web site
-_MAX_SERVERS = 10_000
-
-
-class Phase(StrEnum):
-    """How far a connection has come."""
-
-    REQUEST = "request"  # its client's request is being read
-    ANSWER = "answer"  # the answer to it is being read
-    BODY = "body"  # the body of an answer that was no 101
-    FRAMES = "frames"  # the 101 has passed, or the connection is late and speaks OCPP
-    LATE = "late"  # open before anybody listened; what it speaks is not known
-    TLS = "tls"
-    OTHER = "other"  # neither WebSocket nor TLS: no business of ours
-
-
-class Books(msgspec.Struct):
-    """What passed so far, over all connections. ``seen`` is recorded or dropped, with its reason."""
-
-    seen_chunks: int = 0
-    seen_bytes: int = 0
-    connections: int = 0  # that have a name in the capture
-    tls: int = 0
-    tls_bytes: int = 0
-    other: int = 0
-    other_bytes: int = 0
-    undecided: int = 0
-    undecided_bytes: int = 0
-
-
-class Site(msgspec.Struct):
-    """What all connections share: items to be handed over, books, and which endpoints are known as a CSMS."""
-
-    items: list[Item] = []
-    books: Books = msgspec.field(default_factory=Books)
-    servers: set[Endpoint] = set()
-    say: Callable[[str], None] = lambda text: None
-
-    def knows(self, server: Endpoint) -> None:
-        """That a WebSocket was opened there."""
-        if len(self.servers) < _MAX_SERVERS:
-            self.servers.add(server)
-
-    def name(self) -> str:
-        """The next connection's."""
-        self.books.connections += 1
-        return f"c{self.books.connections}"
 
 
 class Wire:
@@ -76,7 +30,7 @@ class Wire:
 
     def __init__(self, site: Site, ends: tuple[Endpoint, Endpoint], client: Endpoint | None) -> None:
         self.site = site
-        self.halves = {end: Half() for end in ends}
+        self.halves = {end: Half(site.budget) for end in ends}
         self.client = client
         self.phase = Phase.REQUEST if client else Phase.LATE
         self.first_gone: Endpoint | None = None  # whose FIN or RST came first
@@ -88,6 +42,7 @@ class Wire:
         self._head = bytearray()  # of the request or the answer, as far as it has come
         self._early: list[Piece] = []  # the client's, while the answer is not there
         self._early_bytes = 0
+        self._kept_bytes = 0  # of both, as the budget knows it
         self._body_left = 0
         self._exchanges = 0
         self._before = {end: [0, 0] for end in ends}  # chunks and bytes before anything was decided
@@ -132,10 +87,20 @@ class Wire:
                 self._from_client(end, piece)
             else:
                 self._from_server(end, piece)
+            if self._head or self._early or self._kept_bytes:
+                self._account(piece.stamp)
+
+    def _account(self, stamp: Stamp) -> None:
+        kept = len(self._head) + self._early_bytes
+        self.site.budget.used += kept - self._kept_bytes
+        self._kept_bytes = kept
+        if kept and self.site.budget.spent:
+            self._is_other(stamp)
 
     def end(self, stamp: Stamp, facts: dict[str, Any] | None = None) -> None:
         """The connection is over, or nobody looks any more: then ``facts`` say so."""
         books = self.site.books
+        self.site.budget.used -= self._kept_bytes
         if self.phase is Phase.FRAMES:
             by = self.side(self.first_gone) if self.first_gone else "unknown"
             said = facts or ({"by": by} | ({"how": self.how} if self.how else {}))
@@ -264,13 +229,13 @@ class Wire:
             return
         known = self.site.servers & {end, other}
         client = self.client or (None if not known else other if end in known else end)
-        if client in (None, end) and _speaks(piece.data, Side.STATION, deflate=bool(known)):
+        if client in (None, end) and speaks_ocpp(piece.data, Side.STATION, deflate=bool(known)):
             self.client = end
             self._decided(end, piece)
-        elif client in (None, other) and _speaks(piece.data, Side.CSMS, deflate=bool(known)):
+        elif client in (None, other) and speaks_ocpp(piece.data, Side.CSMS, deflate=bool(known)):
             self.client = other
             self._decided(end, piece)
-        elif _is_tls_record(piece.data):
+        elif is_tls_record(piece.data):
             self._is_tls()
             self.passed_over(end, len(piece.data))
         else:
@@ -329,16 +294,9 @@ class Wire:
     def _pass_over_head(self) -> None:
         held = len(self._head) + self._early_bytes
         self._head, self._early, self._early_bytes = bytearray(), [], 0
+        self.site.budget.used -= self._kept_bytes
+        self._kept_bytes = 0
+        for half in self.halves.values():
+            half.forget()
         if self.client is not None and held:
             self.passed_over(self.client, held)
-
-
-def _speaks(data: bytes, sender: Side, *, deflate: bool) -> bool:
-    """Only a text that begins like OCPP is evidence: any other bytes may be anything."""
-    text = data[:1] == _TEXT or (deflate and data[:1] == _DEFLATED_TEXT)
-    return text and plausible_start(data, sender, deflate=deflate, max_bytes=_MOST_TEXT_BYTES)
-
-
-def _is_tls_record(data: bytes) -> bool:
-    """A TLS record's header: a known type, version 3.x, a length that fits (RFC 8446 §5.1)."""
-    return len(data) >= 5 and 20 <= data[0] <= 23 and data[1] == 3 and data[2] <= 4 and data[3] <= 0x48
