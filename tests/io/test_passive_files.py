@@ -195,6 +195,14 @@ class Growing:
             self.items += next(self._batches)
         pytest.fail(f"{count} x {what} never came: {names(self.items)}")
 
+    def until_bytes(self, count: int) -> None:
+        """Take batches until so many bytes of frames were seen."""
+        for _ in range(600):
+            if self.listener.site.books.seen_bytes >= count:
+                return
+            self.items += next(self._batches)
+        pytest.fail(f"{count} bytes never came: {self.listener.site.books}")
+
     def end(self) -> list[Any]:
         self.follower.ask_to_stop()
         self.items += [item for batch in self._batches for item in batch]
