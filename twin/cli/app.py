@@ -93,6 +93,15 @@ def record(
         list[str] | None,
         typer.Option(help="HOST:PORT for stations; port 0 takes a free one. [default: 127.0.0.1:9000]"),
     ] = None,
+    passive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Follow the pcap ring of dumpcap or tcpdump instead: nothing in the path."
+        ),
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="With --passive: read what is there, then end.")
+    ] = False,
     mode: Annotated[
         Mode, typer.Option(help="reverse: stations are pointed here. transparent: the kernel redirects them.")
     ] = Mode.REVERSE,
@@ -157,19 +166,29 @@ def record(
     Limits, true of any terminating proxy: a restart drops live sockets and stations reconnect; an RST becomes
     a FIN; TLS is ended and started anew; segmentation and segment timing change; a dead host is a dead path.
 
-    Example: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture
+    Examples: twin record --upstream ws://csms.local:8180 --listen 0.0.0.0:9000 -o site-a.capture;
+    twin record --passive ring -o site-a.capture
     """
+    from twin.cli import passive as beside
     from twin.cli import record as verb
     from twin.io.settings import Settings, Store, Tls
 
     def whole(path: Path | None) -> str:
         return str(path.absolute()) if path else ""
 
-    verb.record(
+    tls = (tls_certificate, client_ca, client_allow, upstream_ca, upstream_certificates)
+    if passive is not None and any((upstream, listen, interactive, set_, mode is not Mode.REVERSE, *tls)):
+        raise typer.BadParameter("--passive reads a ring: it has no listener, upstream, TLS or proxy option")
+    if once and passive is None:
+        raise typer.BadParameter("--once goes with --passive")
+    start = verb.record if passive is None else beside.starter(passive, once=once)
+    start(
         Settings(
             directory=str(output),
-            routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"]),
-            mode=mode.value,
+            routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"])
+            if passive is None
+            else (),
+            mode=mode.value if passive is None else "passive",
             websocket=interactive,
             key_file=str(key_file or ""),
             keep_id_tags=keep_id_tags,

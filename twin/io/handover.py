@@ -28,6 +28,7 @@ ITEMS = {
     "message": ("conn", "sender", "kind", "data", "facts", "wall_ns", "mono_ns"),
     "lost": ("conn", "sender", "reason", "chunks", "bytes", "from_mono_ns", "wall_ns", "mono_ns"),
     "end": ("conn", "facts", "wall_ns", "mono_ns"),
+    "gap": ("conn", "facts", "wall_ns", "mono_ns"),
     "tick": ("wall_ns", "mono_ns", "counters"),
     "fault": ("where", "what", "count", "wall_ns", "mono_ns"),
     "rotate": ("wall_ns", "mono_ns"),

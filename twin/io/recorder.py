@@ -190,6 +190,10 @@ class Recorder:
         for item in connection.tap.lost(sender, size, Stamp(wall_ns, mono_ns)):
             self._item(conn, connection, item)
 
+    def unread(self, conn: str, facts: Mapping[str, Any], wall_ns: int, mono_ns: int) -> None:
+        """Something passed outside every book: a capture file that was overwritten, a connection of TLS."""
+        self._frame(Kind.GAP, conn, wall_ns, mono_ns, facts=facts)
+
     def ended(self, conn: str, facts: Mapping[str, Any], wall_ns: int, mono_ns: int) -> None:
         """The socket is gone. Without a Close frame it ended abruptly; who went first may be unknown."""
         connection = self._connections.pop(conn, None)

@@ -50,6 +50,7 @@ def make_recorder(
     settings: Settings,
     *,
     profile: Profile | None = None,
+    vantage: str = "proxy",
     head: dict[str, Any] | None = None,
     watchers: Sequence[Watcher] = (),
 ) -> Recorder:
@@ -66,7 +67,7 @@ def make_recorder(
     writer = CaptureWriter(
         directory,
         created_us=now.wall_us,
-        vantage="proxy",
+        vantage=vantage,
         policy=settings.store,
         signer=Signer(load_or_create(Path(seal_key), "sealing key")) if seal_key else None,
         resume=True,
@@ -103,6 +104,8 @@ def deliver(item: Item, recorder: Recorder) -> None:
             recorder.refused(conn, facts, wall_ns, mono_ns)
         case ("end", conn, facts, wall_ns, mono_ns):
             recorder.ended(conn, facts, wall_ns, mono_ns)
+        case ("gap", conn, facts, wall_ns, mono_ns):
+            recorder.unread(conn, facts, wall_ns, mono_ns)
         case ("lost", conn, sender, reason, chunks, size, _, wall_ns, mono_ns):
             recorder.lost(conn, Side(sender), reason, chunks, size, wall_ns, mono_ns)
         case ("fault", where, what, count, wall_ns, mono_ns):

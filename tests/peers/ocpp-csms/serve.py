@@ -1,4 +1,4 @@
-"""Runs the CSMS of the ocpp-csms package on loopback until SIGTERM: `python serve.py [PORT]`."""
+"""Runs the CSMS of the ocpp-csms package, on loopback, until SIGTERM: `python serve.py [PORT [ADDRESS]]`."""
 
 import asyncio
 import signal
@@ -7,7 +7,7 @@ import sys
 from ocpp_csms import CentralSystem
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, host: str) -> None:
     """Let any station in, under any identity. Port 0 takes a free one.
 
     Says ``listening PORT`` on stdout once the socket is open.
@@ -15,11 +15,12 @@ async def serve(port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with CentralSystem(host="127.0.0.1", port=port) as csms:
+    async with CentralSystem(host=host, port=port) as csms:
         sys.stdout.write(f"listening {csms.port}\n")
         sys.stdout.flush()
         await stop.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    words = [*sys.argv[1:], *("0", "127.0.0.1")[len(sys.argv) - 1 :]]
+    asyncio.run(serve(int(words[0]), words[1]))
