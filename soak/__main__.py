@@ -1,7 +1,7 @@
 """Run the parts of the soak, one JSON line each, kept in build/soak.jsonl.
 
-A part that is done for this commit is not run again (``--again`` runs it all the same), so an interrupted soak
-goes on where it was. ``--only NAME`` chooses, ``--quick`` shows in seconds that a part works.
+A part that is done for this commit is not run again (``--again`` runs it all the same), so an interrupted
+soak goes on where it was. ``--only NAME`` chooses, ``--quick`` shows in seconds that a part works.
 
     python -m soak --only kill
 """
