@@ -30,7 +30,7 @@ UV_COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-i
 	--python $(python) --python-version 3.12 $(ARGS)
 NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test lint bench soak peers lock clean
+.PHONY: help demo test lint bench soak dist peers lock clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -54,8 +54,11 @@ lint: $(INSTALLED) ## style, types, layers, and the house tests
 bench: $(INSTALLED) ## every benchmark, quickly: one JSON line each
 	@status=0; for script in $(BENCHMARKS); do $(PY) "$$script" --quick $(ARGS) || status=1; done; exit $$status
 
-soak: $(INSTALLED) ## every benchmark at full length: promises that hold for days are shown here
-	@status=0; for script in $(BENCHMARKS); do $(PY) "$$script" $(ARGS) || status=1; done; exit $$status
+soak: $(INSTALLED) ## what takes long, in full: benchmarks, kills, damage, weeks; ARGS="--only kill" chooses
+	@$(PY) -m soak $(ARGS)
+
+dist: $(INSTALLED) ## the wheel, and a bundle that installs without a network; writes build/dist
+	@$(PY) deploy/make_dist.py
 
 peers: $(PEERS_PY) $(PEERS_JS) ## the third-party CSMSs, stations and tools that tests talk to (tests/peers/README.md)
 

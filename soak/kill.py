@@ -1,8 +1,8 @@
 """R9: a writer killed with SIGKILL at every file call and at random moments, at least 2,000 times.
 
 After each kill every line that was committed must be there, the capture must be sound once a writer has gone
-on with it, and what is lost must be less than one group commit. The same look with the kill left out, and with
-the syncs left out, must find what it is there to find.
+on with it, and what is lost must be less than one group commit. The same look with the kill left out, and
+with the syncs left out, must find what it is there to find.
 """
 
 import os

@@ -31,6 +31,7 @@ from octoflex_addons import station_tls
 from octoflex_addons.record import Record
 from octoflex_addons.station_tls import StationTls, StationTlsConfig
 from twin.io import recorder_process
+from twin.io.sd_notify import notify, watchdog_s
 from twin.io.settings import Route, Settings
 
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
@@ -104,6 +105,7 @@ async def relay(settings: Settings) -> int:
     record.start(settings, lambda: _shut_down(loop, master), listening)
     announcer = asyncio.create_task(_announce(master, proxyserver, listening))
     await master.run()
+    notify("STOPPING=1")
     announcer.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         if code := await announcer:
@@ -167,6 +169,11 @@ async def _announce(master: Master, proxyserver: Proxyserver, listening: threadi
         host, port, *_ = server.listen_addrs[0]
         sys.stderr.write(f"listening {host}:{port}\n")
     sys.stderr.flush()
+    notify("READY=1\nSTATUS=recording")
+    if every_s := watchdog_s():
+        while True:  # as long as the event loop turns
+            await asyncio.sleep(every_s)
+            notify("WATCHDOG=1")
     return 0
 
 
@@ -219,7 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="relay: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(OSError, ValueError):  # forbidden by a sandbox: the soft limit stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     confdir = confdir_of(settings)
     confdir.mkdir(parents=True, exist_ok=True, mode=0o700)
     confdir.chmod(0o700)

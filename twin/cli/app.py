@@ -156,6 +156,14 @@ def record(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No view and no line per finding.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the view.")] = False,
+    preflight: Annotated[
+        bool, typer.Option("--preflight", help="Look at what could go wrong, say what to do, and end.")
+    ] = False,
+    stations: Annotated[int, typer.Option(min=1, help="With --preflight: how many are expected.")] = 100,
+    bypass: Annotated[
+        str, typer.Option(metavar="COMMAND", help="With --preflight: how stations go round a dead host.")
+    ] = "",
+    json: Json = False,
     metrics: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Serve Prometheus /metrics, to this host only.")
     ] = None,
@@ -181,42 +189,47 @@ def record(
         raise typer.BadParameter("--passive reads a ring: it has no listener, upstream, TLS or proxy option")
     if once and passive is None:
         raise typer.BadParameter("--once goes with --passive")
-    start = verb.record if passive is None else beside.starter(passive, once=once)
-    start(
-        Settings(
-            directory=str(output),
-            routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"])
-            if passive is None
-            else (),
-            mode=mode.value if passive is None else "passive",
-            websocket=interactive,
-            key_file=str(key_file or ""),
-            keep_id_tags=keep_id_tags,
-            profile=profile or "",
-            fail_on=fail_on.value,
-            heartbeat_s=heartbeat,
-            tls=Tls(
-                certificate=whole(tls_certificate),
-                client_ca=whole(client_ca),
-                client_allow=whole(client_allow),
-                upstream_ca=whole(upstream_ca),
-                upstream_certificates=whole(upstream_certificates),
-                accept_insecure_upstream=accept_insecure,
-                plain_stations=plain_stations,
-            ),
-            store=Store(
-                segment_bytes=segment_mib << 20,
-                segment_s=segment_minutes * 60,
-                quota_bytes=quota_mib << 20,
-                on_quota=on_quota.value,
-                compress=compress,
-                seal_key="" if no_seal else whole(seal_key) or verb.default_seal_key(key_file),
-            ),
-            view="quiet" if quiet else "plain" if plain else "auto",
-            metrics=metrics or "",
-            proxy_options=tuple(set_ or ()),
-        )
+    settings = Settings(
+        directory=str(output),
+        routes=verb.routes_of(mode.value, upstream or [], listen or ["127.0.0.1:9000"])
+        if passive is None
+        else (),
+        mode=mode.value if passive is None else "passive",
+        websocket=interactive,
+        key_file=str(key_file or ""),
+        keep_id_tags=keep_id_tags,
+        profile=profile or "",
+        fail_on=fail_on.value,
+        heartbeat_s=heartbeat,
+        tls=Tls(
+            certificate=whole(tls_certificate),
+            client_ca=whole(client_ca),
+            client_allow=whole(client_allow),
+            upstream_ca=whole(upstream_ca),
+            upstream_certificates=whole(upstream_certificates),
+            accept_insecure_upstream=accept_insecure,
+            plain_stations=plain_stations,
+        ),
+        store=Store(
+            segment_bytes=segment_mib << 20,
+            segment_s=segment_minutes * 60,
+            quota_bytes=quota_mib << 20,
+            on_quota=on_quota.value,
+            compress=compress,
+            seal_key="" if no_seal else whole(seal_key) or verb.default_seal_key(key_file),
+        ),
+        view="quiet" if quiet else "plain" if plain else "auto",
+        metrics=metrics or "",
+        proxy_options=tuple(set_ or ()),
     )
+    if preflight:
+        from twin.cli import preflight as before
+
+        code = before.preflight(settings, stations=stations, bypass=bypass, as_json=json)
+        raise typer.Exit(code)
+    if passive is None:
+        verb.record(settings)
+    beside.starter(passive, once=once)(settings)
 
 
 @app.command()

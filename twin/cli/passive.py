@@ -19,6 +19,7 @@ from twin.io.recorder import Recorder
 from twin.io.recorder_process import make_recorder
 from twin.io.settings import Settings
 from twin.model import Severity
+from twin.report.watchers import watchers_of
 
 _MISSING = (
     "twin record --passive reads capture files with tshark, which is not on PATH; install it with: "
@@ -102,7 +103,8 @@ def _recorder(settings: Settings, source: Path) -> Recorder:
     }
     try:
         profile = profile_named(settings.profile) if settings.profile else None
-        return make_recorder(settings, profile=profile, vantage="passive", head=head)
+        watchers = watchers_of(settings, Path(settings.directory).name)
+        return make_recorder(settings, profile=profile, vantage="passive", head=head, watchers=watchers)
     except (ValueError, OSError) as error:
         raise fail(f"cannot record to {settings.directory}: {error}", USAGE) from error
 
