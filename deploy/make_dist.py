@@ -140,10 +140,10 @@ def packed(folder: Path, archive: Path) -> None:
     with (
         archive.open("wb") as file,
         gzip.GzipFile(fileobj=file, mode="wb", mtime=EPOCH, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
-        with tarfile.open(fileobj=zipped, mode="w") as tar:
-            for path in sorted(folder.rglob("*")):
-                tar.add(path, path.relative_to(folder.parent), recursive=False, filter=plain)
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, path.relative_to(folder.parent), recursive=False, filter=plain)
 
 
 def run(*arguments: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, absent
+from twin.report.metrics import Metrics
 
 UNIT = REPOSITORY / "deploy" / "octoflex-twin@.service"
 
@@ -47,3 +48,12 @@ def test_the_options_of_the_unit_exist() -> None:
     for option in re.findall(r"--([a-z-]+)", UNIT.read_text().partition("[Service]")[2]):
         name = option.replace("-", "_")
         assert f"{name}:" in app or f'"--{option}"' in app, option
+
+
+def test_every_metric_of_the_alerts_is_served() -> None:
+    metrics = Metrics("127.0.0.1:0")
+    served = {family.name for family in metrics.registry.collect()}
+    metrics.close()
+    named = set(re.findall(r"\btwin_[a-z_]+", (REPOSITORY / "deploy" / "alerts.yml").read_text()))
+    assert len(named) >= 6
+    assert {name.removesuffix("_total").removesuffix("_bucket") for name in named} <= served
