@@ -22,6 +22,7 @@ from twin.protocol.tap import Stamp, Tap, TapOptions, parse_extensions
 
 STATS_NS = 10_000_000_000
 _STEP_NS = 500_000_000  # wall minus monotonic clock: more than slewing can do between two items
+MOST_KEPT_BYTES = 2 << 20  # of one message; the rest is counted. On a line it may be six times as much
 _MOST_OWED = 10_000  # connection events kept while the disk is out
 _TOTALS = ("lines", "recorded_chunks", "recorded_bytes", "dropped_chunks", "dropped_bytes")
 _KINDS = {"text": Kind.TEXT, "binary": Kind.BINARY, "close": Kind.CLOSE}
@@ -308,7 +309,7 @@ class Recorder:
     def _connect(self, conn: str, facts: Mapping[str, Any], *, late: bool) -> Connection:
         station = station_of(str(facts.get("path", "")))
         deflate = parse_extensions(facts.get("extensions"))
-        tap = Tap(TapOptions(deflate=deflate, late=late))
+        tap = Tap(TapOptions(deflate=deflate, max_message_bytes=MOST_KEPT_BYTES, late=late))
         connection = Connection(tap, station, {side: Direction() for side in Side})
         self._connections[conn] = connection
         self._highest = max(self._highest, _number(conn))

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import zstandard
 
-LONGEST_LINE = 64 << 20  # more is cut there, and the rest is a line of its own: damaged, both of them
+LONGEST_LINE = 128 << 20  # a text of MAX_TEXT (twin/io/reading.py) all of whose characters are escaped fits
 _WINDOW_BYTES = 64 << 20  # what a decompressor may ask for
 
 
