@@ -6,88 +6,26 @@ turn, in one run. ``ratio`` is ours over the peer's, the median of the rounds, t
 
 import argparse
 import json
-import os
-import re
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 
-HERE = Path(__file__).parent
+from _relays import HERE, cpu_s, line_of, process, relay, tell
+
 LIMIT = 0.25
 LOADS = (50, 500)
-TICKS_S = os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as started:
-        try:
-            yield started
-        finally:
-            started.send_signal(signal.SIGTERM)
-            started.wait(60)
-
-
-def line_of(started: subprocess.Popen[str], pattern: str) -> str:
-    """The first group of the next line that matches."""
-    assert started.stdout
-    for line in started.stdout:
-        if found := re.search(pattern, line):
-            return found[1]
-    raise SystemExit(f"{started.args}: ended without {pattern}")
-
-
-def tell(started: subprocess.Popen[str], word: object) -> None:
-    assert started.stdin
-    started.stdin.write(f"{word}\n")
-    started.stdin.flush()
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_S
-
-
-def child_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
-def ours(folder: Path, csms_port: str) -> list[str]:
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "twin",
-        "record",
-        "--quiet",
-        "--upstream",
-        f"ws://127.0.0.1:{csms_port}",
-    ]
-    return [*command, "--listen", "127.0.0.1:0", "-o", str(folder / "c"), "--key-file", str(folder / "key")]
-
-
-def peer(folder: Path, csms_port: str) -> list[str]:
-    program = str(Path(sys.executable).with_name("mitmdump"))
-    settings = (f"confdir={folder / 'mitmproxy'}", f"naive_log={folder / 'naive.jsonl'}")
-    command = [program, "--mode", f"reverse:http://127.0.0.1:{csms_port}@127.0.0.1:0"]
-    command += ["-s", str(HERE / "_naive.py")]
-    return command + [part for setting in settings for part in ("--set", setting)]
+KINDS = {"ours": "twin record", "peer": "mitmdump with a naive addon"}
 
 
 def messages_ours(folder: Path) -> int:
     totals = json.loads((folder / "c" / "manifest.json").read_bytes())["totals"]
     assert not totals["dropped_chunks"], totals
-    with (folder / "c" / "segment-00001.jsonl").open("rb") as lines:
-        return sum(line.startswith(b'{"schemaVersion"') for line in lines)
+    count = 0
+    for segment in (folder / "c").glob("*.jsonl"):
+        with segment.open("rb") as lines:
+            count += sum(line.startswith(b'{"schemaVersion"') for line in lines)
+    return count
 
 
 def messages_peer(folder: Path) -> int:
@@ -100,17 +38,16 @@ def measure(side: str, connections: int, messages: int) -> float:
     trips = max(1, messages // (2 * connections))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with process([sys.executable, str(HERE / "_relay_load.py"), str(connections)]) as load:
-            csms_port = line_of(load, r"(\d+)")
-            with process(ours(folder, csms_port) if side == "ours" else peer(folder, csms_port)) as relay:
-                tell(load, line_of(relay, r"listening .*127\.0\.0\.1:(\d+)"))
-                Thread(target=relay.stdout.read).start()  # type: ignore[union-attr]  # its log must not fill the pipe
-                pid = relay.pid  # twin record becomes the relay
-                line_of(load, "(ready)")
-                before_s = cpu_s(pid)
-                tell(load, trips)
-                line_of(load, "(done)")
-                used_s = cpu_s(pid) - before_s
+        with (
+            process([sys.executable, str(HERE / "_relay_load.py"), str(connections)]) as load,
+            relay(KINDS[side], folder, line_of(load, r"(\d+)")) as (started, port),
+        ):
+            tell(load, port)
+            line_of(load, "(ready)")
+            before_s = cpu_s(started.pid)
+            tell(load, trips)
+            line_of(load, "(done)")
+            used_s = cpu_s(started.pid) - before_s
         carried = messages_ours(folder) if side == "ours" else messages_peer(folder)
     expected = 2 * connections * (trips + 2)
     if carried != expected:

@@ -22,8 +22,8 @@ from twin.protocol.tap import Stamp, Tap, TapOptions, parse_extensions
 SECONDS = 600
 DEFLATE = parse_extensions("permessage-deflate")
 INTERESTING = (
-    b"\x00", b"\xff", b"\x7f", b'"', b"\\", b"{", b"[", b"]", b"}", b"\\u0000", b"\xed\xa0\x80", b"1e999", b"NaN",
-    b"9" * 5000, b"-", b"\n", b"\xef\xbb\xbf", b"\x88\x02\x03\xe8", b"\x81\xff",
+    b"\x00", b"\xff", b"\x7f", b'"', b"\\", b"{", b"[", b"]", b"}", b"\\u0000", b"\xed\xa0\x80", b"1e999",
+    b"NaN", b"9" * 5000, b"-", b"\n", b"\xef\xbb\xbf", b"\x88\x02\x03\xe8", b"\x81\xff",
 )  # fmt: skip
 GOLDEN = REPOSITORY / "captures" / "otmk-shaped-demo"
 
