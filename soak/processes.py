@@ -57,7 +57,11 @@ class Station:
             f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Protocol: ocpp1.6\r\n{more}\r\n".encode()
         )
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except BaseException:
+            writer.transport.abort()
+            raise
         assert b" 101 " in head.partition(b"\r\n")[0], head
         return cls(name, reader, writer)
 

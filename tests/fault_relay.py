@@ -42,6 +42,7 @@ class FaultRelay:
         self._target_port = target_port
         self._chance = random.Random(seed)  # noqa: S311  # not for secrets
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -51,8 +52,9 @@ class FaultRelay:
     async def close(self) -> None:
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,14 +65,18 @@ class FaultRelay:
             return
         pair = {writer, far_writer}
         self._writers |= pair
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             await asyncio.gather(
                 self._pass(reader, far_writer, pair, self.up), self._pass(far_reader, writer, pair, self.down)
             )
         finally:
             self._writers -= pair
+            self._tasks.discard(task)
             for one in pair:
-                one.close()
+                one.transport.abort() if task.cancelling() else one.close()
 
     async def _pass(
         self,

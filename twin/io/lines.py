@@ -8,16 +8,27 @@ from typing import Any
 
 import msgspec
 
-from twin.model import Call, CallError, Event, Frame, Kind, Parsed, Side
+from twin.model import Call, CallError, Frame, Kind, Parsed, Side
 from twin.protocol import codec
 from twin.protocol.fold import integer
-from twin.protocol.session import UNPARSED, Rpc
 from twin.protocol.timestamps import format_us
 
 DIRECTIONS = {Side.STATION: "cp-to-csms", Side.CSMS: "csms-to-cp"}
 _DAMAGED = ("truncated", "abbreviated")  # kept as text, never as a record
 
+_FORGETTING = frozenset({Kind.OPEN, Kind.GAP})  # what was open before is open no more, or not known to be
+_MOST_OPEN = 4096  # CALLs of one side without an answer
+_TO = {side: f',"direction":"{word}","messageType":'.encode() for side, word in DIRECTIONS.items()}
+
 _encode = msgspec.json.Encoder().encode
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class _Connector(msgspec.Struct):
+    connectorId: int | None = None  # noqa: N815  # the field's own spelling
+
+
+_connector = msgspec.json.Decoder(_Connector).decode
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -103,26 +114,90 @@ class Lines:
         """The line of a frame, without its LF; ``prev`` is the hash of the line before it."""
         link = self._links.get(frame.link)
         if link is None:
-            link = self._links[frame.link] = _Link(frame.link)
-        event, parsed = link.follow(frame)
+            link = self._links[frame.link] = _Link()
+        link.begin(frame)
         if frame.kind is Kind.TEXT:
-            meta = self._meta(frame, link, event, prev)
-            record = record_of(frame, parsed, event.action if event else "", meta)
-            if record is not None:
-                return _encode(record)
+            return _quick(frame, link, prev) or _slow(frame, link, prev)
         if frame.kind in (Kind.END, Kind.REFUSED):
             del self._links[frame.link]
         return _encode(_kind_line(frame, prev))
 
-    def _meta(self, frame: Frame, link: "_Link", event: Event | None, prev: str) -> dict[str, Any]:
-        meta: dict[str, Any] = {"seq": frame.seq, "conn": frame.link, "conn_seq": link.frames}
-        if frame.sender is not None:
-            meta["peer_seen"] = link.sent[frame.sender.other]
-        if frame.mono_ns is not None:
-            meta["t_mono_ns"] = frame.mono_ns
-        if event and event.asked and event.frame is not event.asked.frame:
-            meta["answers"] = event.asked.frame.seq
-        return {**meta, **frame.facts, "prev": prev}
+
+def _quick(frame: Frame, link: "_Link", prev: str) -> bytes | None:
+    """The everyday case at once: a CALL or CALLRESULT without an escape in it; else ``None``."""
+    text, sender = frame.text, frame.sender
+    if text is None or sender is None or not frame.station or "\\" in text or "\n" in text or "\r" in text:
+        return None
+    try:
+        kind, message_id, *others = map(bytes, _elements(text))
+        if kind == b"2" and len(others) == 2 and others[0][:1] == b'"':
+            action, payload = others
+            connector_id = _connector(payload).connectorId if payload[:1] == b"{" else None
+        elif kind == b"3" and len(others) == 1:
+            action, payload, connector_id = b'""', others[0], None
+        else:
+            return None
+    except (ValueError, RecursionError):  # msgspec's errors are among them
+        return None
+    if message_id[:1] != b'"' or message_id == b'""' or any(map(frame.facts.get, _DAMAGED)):
+        return None
+    answers = None
+    if kind == b"2":
+        link.called(sender, message_id, frame.seq, action)
+    elif (asked := link.answered(sender, message_id)) is not None:
+        answers, action = asked
+    if connector_id is not None and not 0 <= connector_id < 1 << 31:
+        connector_id = None
+    return b"".join(
+        (
+            b'{"schemaVersion":"1.1","timestamp":"',
+            format_us(frame.at_us).encode(),
+            b'","ocppVersion":"1.6","transport":"json","chargePointId":',
+            _encode(frame.station),
+            b"" if connector_id is None else b',"connectorId":%d' % connector_id,
+            _TO[sender],
+            b'"CALL","messageId":' if kind == b"2" else b'"CALLRESULT","messageId":',
+            message_id,
+            b"" if action == b'""' else b',"action":' + action,
+            b',"payload":',
+            payload,
+            b',"raw":',
+            _encode(text),
+            b',"meta":',
+            _encode(_meta(frame, link, answers, prev)),
+            b"}",
+        )
+    )
+
+
+def _slow(frame: Frame, link: "_Link", prev: str) -> bytes:
+    """Any text: a record if it is OCPP-J at all."""
+    assert frame.text is not None
+    parsed = codec.parse(frame.text)
+    message, sender = parsed.message, frame.sender
+    action, answers = "", None
+    if message is not None and sender is not None:
+        message_id = _encode(message.message_id)
+        if isinstance(message, Call):
+            action = message.action
+            link.called(sender, message_id, frame.seq, _encode(action))
+        elif (asked := link.answered(sender, message_id)) is not None:
+            answers, action = asked[0], msgspec.json.decode(asked[1], type=str)
+    record = record_of(frame, parsed, action, _meta(frame, link, answers, prev))
+    return _encode(record if record is not None else _kind_line(frame, prev))
+
+
+def _meta(frame: Frame, link: "_Link", answers: int | None, prev: str) -> dict[str, Any]:
+    meta: dict[str, Any] = {"seq": frame.seq, "conn": frame.link, "conn_seq": link.frames}
+    if frame.sender is not None:
+        meta["peer_seen"] = link.sent[frame.sender.other]
+    if frame.mono_ns is not None:
+        meta["t_mono_ns"] = frame.mono_ns
+    if answers is not None:
+        meta["answers"] = answers
+    meta.update(frame.facts)
+    meta["prev"] = prev
+    return meta
 
 
 def _kind_line(frame: Frame, prev: str) -> dict[str, Any]:
@@ -142,20 +217,41 @@ def _kind_line(frame: Frame, prev: str) -> dict[str, Any]:
 
 
 class _Link:
-    """What a line says beyond its frame: the answered CALL, and how much had passed before."""
+    """What a line says beyond its frame: the answered CALL, and how much had passed before.
 
-    def __init__(self, link: str) -> None:
-        self.rpc = Rpc(link)
+    The rule is that of open-ocpp-trace v1.1: an answer belongs to the most recent CALL of the other side with
+    the same messageId that has none yet.
+    """
+
+    def __init__(self) -> None:
         self.frames = 0
         self.sent = dict.fromkeys(Side, 0)
-        self._counted: tuple[Side, int] | None = None
+        self._open: dict[Side, dict[bytes, list[tuple[int, bytes]]]] = {side: {} for side in Side}
+        self._counted: Side | None = None
 
-    def follow(self, frame: Frame) -> tuple[Event | None, Parsed]:
-        if self._counted:
-            self.sent[self._counted[0]] += 1
-        self._counted = (frame.sender, 1) if frame.kind is Kind.TEXT and frame.sender else None
+    def begin(self, frame: Frame) -> None:
+        """One more frame of this connection; what came before it is counted now."""
+        if self._counted is not None:
+            self.sent[self._counted] += 1
+        self._counted = frame.sender if frame.kind is Kind.TEXT else None
         self.frames += 1
-        parsed = codec.parse(frame.text) if frame.text is not None else UNPARSED
-        self.rpc.handle_timer(frame.at_us)
-        events = self.rpc.receive(frame, parsed)
-        return (events[-1] if events else None), parsed
+        if frame.kind in _FORGETTING:
+            for calls in self._open.values():
+                calls.clear()
+
+    def called(self, sender: Side, message_id: bytes, seq: int, action: bytes) -> None:
+        calls = self._open[sender]
+        calls.setdefault(message_id, []).append((seq, action))
+        if len(calls) > _MOST_OPEN:
+            del calls[next(iter(calls))]
+
+    def answered(self, sender: Side, message_id: bytes) -> tuple[int, bytes] | None:
+        """``seq`` and action (as JSON) of the CALL that this answers."""
+        calls = self._open[sender.other]
+        stack = calls.get(message_id)
+        if not stack:
+            return None
+        asked = stack.pop()
+        if not stack:
+            del calls[message_id]
+        return asked

@@ -76,6 +76,11 @@ class Recorder:
         self.closes: Counter[str] = Counter()
 
     @property
+    def problem(self) -> str:
+        """Why nothing is stored now, "" if all is well."""
+        return self._writer.problem
+
+    @property
     def faults(self) -> int:
         """Bugs and breakers of ours so far, in the addon, here and in the rules."""
         return self._faults + self.judge.faults
@@ -254,7 +259,7 @@ class Recorder:
             sockets=len(self._connections),
             lag_s=self.lag_s,
             disk_free_bytes=self._writer.free_bytes(),
-            problem=self._writer.problem,
+            problem=self.problem,
             faults=self.faults,
         )
 

@@ -118,9 +118,17 @@ def deliver(item: Item, recorder: Recorder) -> None:
 
 def run(batches: Iterable[list[Item]], recorder: Recorder, fd: int = -1) -> Summary:
     """Record until the proxy closes its end of the pipe, whose other end is ``fd``."""
+    problem = ""
     for batch in batches:
         for item in batch:
             deliver(item, recorder)
+        if recorder.problem != problem:  # one alarm, and one word when it is over
+            problem = recorder.problem
+            say(
+                f"alarm: nothing is stored: {problem}; traffic goes on"
+                if problem
+                else "alarm over: storing again"
+            )
         now = clock.now()
         if batch:
             recorder.lag_s = max(0.0, (now.mono_ns - _mono_ns(batch[-1])) / 1e9)

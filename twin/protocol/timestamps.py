@@ -71,5 +71,11 @@ def _zone(text: str) -> timezone:
 
 def format_us(at_us: int) -> str:
     """``at_us`` as RFC 3339 in UTC with microseconds and ``Z``; years outside 1 to 9999 are clamped."""
-    moment = _EPOCH + timedelta(microseconds=min(max(at_us, _FIRST_US), _LAST_US))
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z".rjust(27, "0")
+    second, us = divmod(min(max(at_us, _FIRST_US), _LAST_US), 1_000_000)
+    return f"{_second(second)}.{us:06}Z"
+
+
+@lru_cache(4096)
+def _second(at_s: int) -> str:
+    moment = _EPOCH + timedelta(seconds=at_s)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}".rjust(19, "0")
