@@ -14,6 +14,7 @@ from soak.processes import (
     accept_handshake,
     answering,
     memory_kb,
+    recorded,
     recorder_of,
     reset_peak,
 )
@@ -135,16 +136,6 @@ async def written(capture: Path, word: bytes) -> None:
     """Wait until the recorder has worked through everything up to this word."""
     while not recorded(capture, word):  # noqa: ASYNC110  # another process, and the caller's deadline
         await asyncio.sleep(0.1)
-
-
-def recorded(capture: Path, word: bytes) -> bool:
-    """Whether a word stands in what the capture holds last."""
-    for segment in sorted(capture.glob("*.jsonl")):
-        with segment.open("rb") as file:
-            file.seek(max(0, segment.stat().st_size - 65_536))
-            if word in file.read():
-                return True
-    return False
 
 
 async def _answer_from(

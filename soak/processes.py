@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+import time
 from pathlib import Path
 
 from tests.addons.wires import ACCEPT, KEY
@@ -38,6 +40,24 @@ def recorder_of(pid: int) -> int:
         if len(children) == 1:
             return children[0]
     raise AssertionError(f"{pid} has no recorder")
+
+
+def recorded(capture: Path, pattern: bytes) -> bool:
+    """Whether a pattern stands in what the capture holds last."""
+    for segment in sorted(capture.glob("*.jsonl"))[-2:]:
+        with segment.open("rb") as file:
+            file.seek(max(0, segment.stat().st_size - (1 << 20)))
+            if re.search(pattern, file.read()):
+                return True
+    return False
+
+
+def caught_up(capture: Path, pattern: bytes) -> None:
+    """Wait until the recorder has worked through everything up to this."""
+    until_ns = clock.now().mono_ns + 120_000_000_000
+    while not recorded(capture, pattern):
+        assert clock.now().mono_ns < until_ns, f"{pattern!r} was never recorded"
+        time.sleep(0.02)
 
 
 class Station:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from soak.processes import descriptors, memory_kb, recorder_of
+from soak.processes import caught_up, descriptors, memory_kb, recorder_of
 from tests.addons.wires import connected, received, twin_record
 from tests.wire_cases import frame
 
@@ -35,15 +35,13 @@ def run(quick: bool) -> dict[str, Any]:
         with twin_record(Path(folder), "--quiet", "--segment-mib", "16", "--quota-mib", "64") as relay:
             with connected(relay, path="/ocpp/WEEK") as (station, csms):
                 pids = {"relay": relay.process.pid, "recorder": recorder_of(relay.process.pid)}
-                pump(station, csms, 0, warm // 2)
-                while not (relay.capture / "segment-00001.jsonl").exists():
-                    pump(station, csms, 0, 1)  # the recorder is still starting; what waits is queued
+                pump(relay.capture, station, csms, 0, warm // 2)
                 before = {who: (memory_kb(pid), descriptors(pid)) for who, pid in pids.items()}
-                pump(station, csms, warm // 2, (frames - warm) // 2)
+                pump(relay.capture, station, csms, warm // 2, (frames - warm) // 2)
                 after = {who: (memory_kb(pid), descriptors(pid)) for who, pid in pids.items()}
             assert relay.stop() in (0, 1), relay.said
         assert "own faults 0" in relay.said, relay.said
-        assert f"seen {frames:>14,} chunks" in relay.said or "dropped            0 chunks" in relay.said
+        assert "dropped            0 chunks" in relay.said, relay.said
     slopes = {who: round((after[who][0] - before[who][0]) / (frames - warm) * 100_000, 1) for who in pids}
     assert all(abs(after[who][1] - before[who][1]) <= 2 for who in pids), (before, after)
     if not quick:  # a short run is mostly warming up
@@ -51,7 +49,7 @@ def run(quick: bool) -> dict[str, Any]:
     return {"frames": frames, "kib_per_100k_frames": slopes, "said": relay.said.splitlines()[-7:-4]}
 
 
-def pump(station: socket.socket, csms: socket.socket, first: int, calls: int) -> None:
+def pump(capture: Path, station: socket.socket, csms: socket.socket, first: int, calls: int) -> None:
     """Calls one way and answers the other, some under way at once; every byte is compared."""
     for start in range(first, first + calls, _WINDOW):
         batch = range(start, min(start + _WINDOW, first + calls))
@@ -61,3 +59,5 @@ def pump(station: socket.socket, csms: socket.socket, first: int, calls: int) ->
         assert received(csms, len(up)) == up
         csms.sendall(down)
         assert received(station, len(down)) == down
+        if start // _WINDOW % 20 == 19:  # a week is long: the recorder keeps up with it
+            caught_up(capture, b'"messageId":"%d"' % batch[-1])

@@ -166,3 +166,10 @@ def _plain(message: Any) -> Any:
 )
 def test_the_payload_is_a_slice_of_the_text_itself(text: str, payload: str | None) -> None:
     assert payload_text(text) == payload
+
+
+@pytest.mark.parametrize("number", ["1e9999999999999999999999", "-1E-99999999999999999999999"])
+def test_an_exponent_that_nobody_can_hold_is_a_flaw_and_no_fault(number: str) -> None:
+    parsed = parse(f'[2,"1","X",{{"n":{number}}}]')
+    assert parsed.message is None
+    assert [defect.flaw for defect in parsed.defects] == [Flaw.TOO_LONG]

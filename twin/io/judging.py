@@ -13,6 +13,8 @@ from twin.io.watching import Status, Watcher
 from twin.model import Finding, Frame
 from twin.rules import Step
 
+_MOST_WAITING = 20_000  # frames and wake-ups not judged yet
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,8 +46,14 @@ class Judge:
         self._waiting.append(self.woken_us)
 
     def judge(self, most: int | None = None) -> int:
-        """Judge what waits, oldest first, at most ``most`` of it; how much is left."""
+        """Judge what waits, oldest first, at most ``most`` of it, but never keep waiting more than fits.
+
+        How much is left. A recorder that can no longer put off judging falls behind, and the relay's queue
+        counts what it could not take.
+        """
         waiting = self._waiting
+        if most is not None:
+            most = max(most, len(waiting) - _MOST_WAITING)
         for _ in range(len(waiting) if most is None else min(most, len(waiting))):
             held = waiting.popleft()
             self._judge(held)

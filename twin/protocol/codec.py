@@ -73,6 +73,8 @@ def _parse_exact(text: str) -> Parsed:
         )
     except RecursionError:
         return Parsed(None, (*defects, Defect(Flaw.TOO_DEEP)))
+    except ArithmeticError:
+        return Parsed(None, (*defects, Defect(Flaw.TOO_LONG, "a number whose exponent nobody can hold")))
     except ValueError as error:
         return Parsed(None, (*defects, Defect(Flaw.NOT_JSON, str(error)[:120])))
     if _has_lone_surrogate(text, elements):
