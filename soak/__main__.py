@@ -20,12 +20,15 @@ RESULTS = ROOT / "build" / "soak.jsonl"
 # What is shown, and where: each module has ``run(quick: bool) -> dict`` and fails with an AssertionError.
 PARTS = {
     "kill": "soak.kill",
+    "recovery": "soak.recovery",
     "disk": "soak.disk",
     "damage": "soak.damage",
     "byte_identity": "soak.byte_identity",
     "storm": "soak.storm",
     "big": "soak.big",
     "week": "soak.week",
+    "hang": "soak.hang",
+    "load": "soak.load",
     "notices": "soak.notices",
     "fuzz": "soak.fuzz",
 }

@@ -5,6 +5,7 @@ on with it, and what is lost must be less than one group commit. The same look w
 with the syncs left out, must find what it is there to find.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -47,7 +48,7 @@ def trial(folder: Path, when: int, *, after: bool, late_s: float, kill: bool = T
         os.close(heard)
         child(folder, told, when, after, kill)
     os.close(told)
-    timer = threading.Timer(late_s, os.kill, (pid, signal.SIGKILL)) if late_s else None
+    timer = threading.Timer(late_s, killed_late, (pid,)) if late_s else None
     if timer:
         timer.start()
     data = b""
@@ -62,6 +63,11 @@ def trial(folder: Path, when: int, *, after: bool, late_s: float, kill: bool = T
     last = {kind: max((int.from_bytes(word[1:]) for word in words if word[:1] == kind), default=0)
             for kind in (b"a", b"c")}  # fmt: skip
     return os.WIFSIGNALED(status), last[b"c"], last[b"a"]
+
+
+def killed_late(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it was done before its time
+        os.kill(pid, signal.SIGKILL)
 
 
 def judge(folder: Path, safe: int) -> int:

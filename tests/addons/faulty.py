@@ -23,7 +23,13 @@ class Faulty(Record):
     def load(self, loader):  # type: ignore[no-untyped-def]  # a script of the tests
         super().load(loader)
         loader.add_option("fault", str, "", "What to raise.")
+        loader.add_option("unguarded", bool, False, "Let it out of the hook.")
         loader.add_option("fault_in", str, "tcp_message", "Where; comma-separated.")
+
+    def tcp_message(self, flow):  # type: ignore[no-untyped-def]  # a script of the tests
+        if ctx.options.unguarded:
+            raise FAULTS[ctx.options.fault]
+        super().tcp_message(flow)
 
     def _hand_over(self, handover, flow, message, now):  # type: ignore[no-untyped-def]  # a script of the tests
         if not self.broken and "tcp_message" in ctx.options.fault_in:

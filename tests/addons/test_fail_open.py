@@ -56,6 +56,19 @@ def test_a_fault_in_every_message_is_counted_and_nothing_else(tmp_path: Path, fa
     assert sum(gap["bytes"] for gap in gaps) == ROUNDS * (len(UP) + len(DOWN))
 
 
+@pytest.mark.parametrize("fault", ["OptionsError", "CancelledError", "SystemExit"])
+def test_without_the_guard_the_same_fault_costs_the_message(tmp_path: Path, fault: str) -> None:
+    """What the test above would see if the guard were gone."""
+    with mitmdump(tmp_path, script=FAULTY, fault=fault, unguarded="true") as relay:
+        with connected(relay) as (station, csms):
+            csms.settimeout(1)
+            station.sendall(UP)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                assert received(csms, len(UP)) != UP
+        relay.process.kill()
+        relay.ended()
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_every_other_hook_costs_no_message_and_no_socket(tmp_path: Path, fault: str) -> None:
     where = "response,error,server_connect_error,client_disconnected"

@@ -200,6 +200,83 @@ def test_a_bug_in_redaction_stores_nothing_rather_than_a_secret(tmp_path: Path) 
     assert b"04A2B3C4" not in b"".join(path.read_bytes() for path in proxy.capture.iterdir())
 
 
+def test_a_clock_that_is_set_is_a_line_and_no_round_trip_is_negative(proxy: Proxy) -> None:
+    proxy.opens()
+    step_ns = 0
+    for number, step_s in enumerate((0, 3600, -3600, -3600, 7200)):
+        step_ns += step_s * SECOND
+        proxy.clocks = lambda step=step_ns: (WALL_NS + step + proxy.now_ns, proxy.now_ns)  # type: ignore[method-assign, misc]  # the host's clock was set
+        proxy.says(Side.STATION, f'[2,"{number}","Heartbeat",{{}}]')
+        proxy.now_ns += SECOND
+        proxy.says(Side.CSMS, f'[3,"{number}",{{"currentTime":"2026-11-18T06:26:40Z"}}]')
+    summary = proxy.finish()
+    frames = proxy.told()
+    assert [seen.facts["step_ms"] for seen in frames if seen.kind is Kind.CLOCK_STEP] == [
+        3_600_000, -3_600_000, -3_600_000, 7_200_000,
+    ]  # fmt: skip
+    assert summary.clock_steps == 4
+    analyzer = Analyzer()
+    took = [step.event.took_us for seen in frames for step in analyzer.steps(seen) if step.event.took_us]
+    assert took == [1_000_000] * 5
+    assert [seen.at_us for seen in frames] == sorted(seen.at_us for seen in frames)
+
+
+@pytest.mark.parametrize("year_us", [2_147_483_647_000_000, 4_102_444_800_000_000])
+def test_the_year_2038_is_a_year_like_others(proxy: Proxy, year_us: int) -> None:
+    proxy.clocks = lambda: (year_us * 1000 + proxy.now_ns, proxy.now_ns)  # type: ignore[method-assign]  # a later day
+    proxy.opens()
+    proxy.now_ns += 2 * SECOND
+    proxy.says(*SAYS[2])
+    proxy.finish()
+    assert proxy.told()[-2].at_us == year_us + 2_000_000
+
+
+class Refusing(CaptureWriter):
+    """A store that is out while ``problem`` is set."""
+
+    out = False
+
+    def write(self, frame: Frame) -> bool:
+        self.problem = "disk: No space left on device" if self.out else ""
+        return super().write(frame) if not self.out else False
+
+
+def test_what_the_store_does_not_take_is_a_gap_when_it_does_again(proxy: Proxy) -> None:
+    proxy.opens()
+    writer = proxy.recorder._writer
+    writer.__class__ = Refusing
+    proxy.says(*SAYS[2])
+    writer.out = True  # type: ignore[attr-defined]  # of the class above
+    sizes = [len(frame(1, text.encode(), mask=mask_of(side))) for side, text in SAYS[3:6]]
+    for side, text in SAYS[3:6]:
+        proxy.says(side, text)
+    proxy.recorder.ended("c1", {}, *proxy.clocks())
+    writer.out = False  # type: ignore[attr-defined]  # of the class above
+    writer.problem = ""
+    proxy.tick()
+    summary = proxy.finish()
+    frames = proxy.told()
+    gaps = [
+        (seen.sender, seen.facts["reason"], seen.facts["chunks"]) for seen in frames if seen.kind is Kind.GAP
+    ]
+    assert gaps == [(Side.CSMS, "disk", 2), (Side.STATION, "disk", 1)]
+    assert sum(seen.facts["bytes"] for seen in frames if seen.kind is Kind.GAP) == sum(sizes)
+    assert frames[-1].kind is Kind.END
+    assert summary.dropped_chunks == {"disk": 3}
+    assert summary.exact
+
+
+def test_books_without_their_drop_counter_do_not_balance(proxy: Proxy) -> None:
+    """The sum is worth something: leave one drop uncounted, and it shows."""
+    proxy.opens()
+    proxy.says(*SAYS[2])
+    proxy.recorder.lost("c1", Side.CSMS, "queue_full", 3, 400, *proxy.clocks())
+    summary = proxy.finish()
+    assert summary.exact
+    assert not msgspec.structs.replace(summary, dropped_chunks={}).exact
+    assert not msgspec.structs.replace(summary, dropped_bytes={"queue_full": 399}).exact
+
+
 # ---- live equals offline
 
 STEPS = st.lists(

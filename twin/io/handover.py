@@ -44,6 +44,7 @@ _LONGEST_BATCH = 128 << 20
 _BATCH_BYTES = 1 << 18
 _BATCH_ITEMS = 4_096
 _BACK_OFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_LAST_PATIENCE_S = 5.0
 _FAREWELL_S = 30.0  # for a recorder to write down what it has, seal and go
 _ENDED_KEPT = 4_096  # ended connections that a new recorder is told of, should the old one have died on them
 USAGE = 2  # a recorder that ends so at its first start was asked for the impossible
@@ -358,27 +359,27 @@ class Handover:
     def _write(self, channel: Channel, data: bytes) -> bool:
         """Whether the recorder took it all; one that takes nothing for ``hung_s`` is as good as dead."""
         view = memoryview(data)
-        hung_ns = clock.now().mono_ns + int(self._hung_s * 1e9)
+        moved_ns, ending_ns = clock.now().mono_ns, 0
         writable = select.poll()
         writable.register(channel.fd, select.POLLOUT)
         while view:
             try:
                 view = view[os.write(channel.fd, view) :]
-                hung_ns = clock.now().mono_ns + int(self._hung_s * 1e9)
+                moved_ns = clock.now().mono_ns
                 continue
             except BlockingIOError:
                 pass
             except OSError:
                 return False
             writable.poll(TICK_S * 1000)
-            hung = clock.now().mono_ns > hung_ns
-            if hung or channel.poll() is not None or (self._ending.is_set() and self._hopeless(hung_ns)):
+            now_ns = clock.now().mono_ns
+            if self._ending.is_set():
+                ending_ns = ending_ns or now_ns
+            # at the end a recorder has seconds to take the next bytes, not minutes
+            patience_s = min(self._hung_s, _LAST_PATIENCE_S) if ending_ns else self._hung_s
+            if channel.poll() is not None or now_ns - max(moved_ns, ending_ns) > patience_s * 1e9:
                 return False
         return True
-
-    def _hopeless(self, hung_ns: int) -> bool:
-        """At the end a recorder is given two seconds to take the next bytes, not minutes."""
-        return clock.now().mono_ns > hung_ns - int((self._hung_s - 2) * 1e9)
 
     def _discard(self) -> None:
         """What a recorder that is gone did not take is lost; the next one finds out how much it was."""
