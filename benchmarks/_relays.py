@@ -94,10 +94,18 @@ def addon(folder: Path, csms_port: str) -> list[str]:
     return _mitmdump(folder, csms_port, "-s", script, websocket="false", tcp_timeout="604800", **settings)
 
 
+def breaker_open(folder: Path, csms_port: str) -> list[str]:
+    """The tests' addon that fails in every message: within the warm-up its breaker opens."""
+    script = str(HERE.parent / "tests" / "addons" / "faulty.py")
+    settings = {"twin_capture": str(folder / "c"), "twin_key_file": str(folder / "key")}
+    return _mitmdump(folder, csms_port, "-s", script, websocket="false", fault="RuntimeError", **settings)
+
+
 RELAYS = {
     "twin record": twin_record,
     "mitmdump with a naive addon": naive,
     "mitmdump, raw": bare,
     "mitmdump, WebSocket": bare_websocket,
     "mitmdump -s addons/record.py": addon,
+    "mitmdump, breaker open": breaker_open,
 }
