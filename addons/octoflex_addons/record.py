@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import base64
 import contextlib
 import functools
 import logging
@@ -19,6 +18,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from octoflex_addons.station_tls import REFUSED
 from twin.io import clock, recorder_process
 from twin.io.handover import Channel, Handover, Wire
+from twin.io.passive_http import Head
+from twin.io.passive_http import handshake as handshake_of
 from twin.io.segments import next_connection
 from twin.io.settings import Settings
 
@@ -332,35 +333,15 @@ def _end_of(socket: Socket) -> dict[str, Any]:
 def handshake(flow: http.HTTPFlow) -> dict[str, Any]:
     """What the capture says of a handshake; the recorder takes the secrets out before anything is stored."""
     request, response = flow.request, flow.response
-    offered = request.headers.get_all("sec-websocket-protocol")
-    names = [name.strip() for line in offered for name in line.split(",")]
-    facts: dict[str, Any] = {
-        "path": _clean(request.data.path),
-        "subprotocols_offered": [_clean(name) for name in names if name],
-        "request_headers": [[_clean(part) for part in pair] for pair in request.headers.fields],
-    }
-    if (user := basic_user(request.headers.get("authorization", ""))) is not None:
-        facts["basic_user"] = user
-    if response is not None:
-        facts["subprotocol"] = _clean(response.headers.get("sec-websocket-protocol", ""))
-        facts["extensions"] = _clean(response.headers.get("sec-websocket-extensions", ""))
+    facts = handshake_of(
+        Head(0, request.headers.fields, path=request.data.path),
+        Head(0, response.headers.fields, status=response.status_code) if response is not None else None,
+    )
     if flow.client_conn.tls:
         facts["tls"] = {"version": flow.client_conn.tls_version, "cipher": flow.client_conn.cipher}
     return facts
 
 
-def _clean(value: str | bytes) -> str:
-    """Header text as UTF-8 can carry it; mitmproxy keeps other bytes as lone surrogates."""
-    raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    return raw.decode("utf-8", "replace")
-
-
-def basic_user(header: str) -> str | None:
-    """The user name of a Basic Authorization header; bytes that are not UTF-8 are kept as replacements."""
-    scheme, _, value = header.partition(" ")
-    if scheme.casefold() != "basic":
-        return None
-    try:
-        return base64.b64decode(value, validate=True).partition(b":")[0].decode(errors="replace")
-    except ValueError:  # not base64, or not even ASCII
-        return None
+def _clean(value: str) -> str:
+    """Text as UTF-8 can carry it; mitmproxy keeps other bytes as lone surrogates."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
