@@ -5,11 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.io.test_store import frame
 from twin.io import clock
 from twin.io.seal import Signer
 from twin.io.segments import CaptureWriter
 from twin.io.settings import Store
+from twin.model import Kind
 
 SIZE = 1 << 30
 LIMIT_S = 5.0
@@ -42,7 +45,11 @@ def write(place: Path, policy: Store, size: int) -> None:
     """Lines until the last segment is nearly full."""
     writer = CaptureWriter(place, created_us=0, vantage="proxy", policy=policy, signer=Signer(bytes(32)))
     seq = now_ns = 0
+    segment = ""
     while writer.bytes < size - (size // 64):
+        if writer.segment != segment:  # as the recorder does
+            segment, seq = writer.segment, seq + 1
+            writer.write(replace(frame(seq), kind=Kind.STATS, text=None, sender=None))
         for _ in range(2_000):
             seq += 1
             writer.write(frame(seq))

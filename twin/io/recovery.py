@@ -31,6 +31,9 @@ from twin.protocol.timestamps import parse_stamp
 _STREAM_SENDERS = {"cp-to-csms": "station", "csms-to-cp": "csms"}
 
 
+_LOOKED_AT = 3  # segments at the end: a recorder writes its counters into each of them
+
+
 class Recovered(msgspec.Struct, kw_only=True):
     """The end of what a writer left.
 
@@ -217,7 +220,7 @@ def _follow(directory: Path, found: Recovered) -> None:
     """Where everything stood at the end: from the last counters that were written to the last line."""
     lines: list[tuple[_Line, bytes]] = []
     held = [entry for entry in found.entries if "removed" not in entry]
-    for entry in reversed(held):
+    for entry in held[: -_LOOKED_AT - 1 : -1]:
         lines = [*_lines_since_stats(directory / entry["name"]), *lines]
         if lines and lines[0][0].kind == "stats":
             break
