@@ -395,3 +395,23 @@ def test_a_refused_handshake_is_recorded(tmp_path: Path) -> None:
         assert relay.stop() in (0, 1), relay.said
     seen = [one for one in frames_of(relay.capture) if one.kind is Kind.REFUSED]
     assert [(one.station, one.facts["status"], one.facts["by"]) for one in seen] == [("CP7", 404, "csms")]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9100", "taken"])
+def test_metrics_that_cannot_be_served_are_said_before_anything_starts(tmp_path: Path, address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        asked = f"127.0.0.1:{taken.getsockname()[1]}" if address == "taken" else address
+        command = [
+            sys.executable,
+            "-m",
+            "twin",
+            "record",
+            "--upstream",
+            "ws://127.0.0.1:9",
+            "--metrics",
+            asked,
+        ]
+        command += ["--listen", "127.0.0.1:0", "-o", str(tmp_path / "c"), "--key-file", str(tmp_path / "k")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert "in use" in done.stderr or "this host only" in done.stderr

@@ -62,6 +62,8 @@ def settled(settings: Settings) -> Settings:
             profile = str(Path(profile).absolute()) if Path(profile).is_file() else profile
     except (ValueError, OSError) as error:
         raise fail(f"{error}", USAGE) from error
+    if settings.metrics:
+        _check_metrics(settings.metrics)
     return msgspec.structs.replace(
         settings,
         directory=str(directory),
@@ -69,6 +71,16 @@ def settled(settings: Settings) -> Settings:
         profile=profile,
         store=msgspec.structs.replace(settings.store, seal_key=seal_key),
     )
+
+
+def _check_metrics(address: str) -> None:
+    """Whether metrics can be served there; exit 2 if not."""
+    from twin.report.metrics import Metrics
+
+    try:
+        Metrics(address).close()
+    except (ValueError, OSError) as error:
+        raise fail(str(error), USAGE) from error
 
 
 def default_seal_key(key_file: Path | None) -> str:

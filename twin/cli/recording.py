@@ -6,10 +6,14 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from twin.cli.common import CLEAN, FINDINGS, INTERNAL, USAGE
 from twin.io.handover import items_of
 from twin.io.profiles import profile_named
 from twin.io.recorder_process import decoded, make_recorder, run, say
+from twin.io.settings import Settings
+from twin.io.watching import Watcher
 from twin.model import Severity
 from twin.report.watchers import watchers_of
 
@@ -22,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     try:
         profile = profile_named(settings.profile) if settings.profile else None
-        watchers = watchers_of(settings, Path(settings.directory).name)
+        watchers = _watchers(settings)
         recorder = make_recorder(settings, profile=profile, watchers=watchers)
     except (ValueError, OSError) as error:
         say(f"twin: cannot record to {settings.directory}: {error}")
@@ -39,6 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERNAL
     worst = min((Severity(name).rank for name in summary.findings), default=len(Severity))
     return FINDINGS if worst <= Severity(settings.fail_on).rank else CLEAN
+
+
+def _watchers(settings: Settings) -> list[Watcher]:
+    """Whoever looks on; a port for metrics that somebody has taken since is no reason not to record."""
+    name = Path(settings.directory).name
+    try:
+        return watchers_of(settings, name)
+    except OSError as error:
+        say(f"alarm: no metrics on {settings.metrics}: {error.strerror or error}; recording goes on")
+        return watchers_of(replace(settings, metrics=""), name)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,9 @@ _FIELD = _string(rf"(?P<name>{_NAMES})")
 _NUMBER = re.compile(
     rf'(?P<open>(?<!\\)(?P<esc>\\+)?"(?P<name>{_NAMES}){_QUOTE}\s*:\s*-?)(?P<value>\d+)', re.IGNORECASE
 )
-_HINT = re.compile(rf"{_NAMES}|OCMF", re.IGNORECASE)
+# What must stand somewhere in a case-folded text before a pattern is worth its time.
+_IDENTITY_WORDS = ("idtag", "serialnumber", "iccid", "imsi", "ocmf")
+_SECRET_WORDS = ("pin", "pass", "secret", "token", "key")
 _SECRET_HINT = re.compile(_HUSH, re.IGNORECASE)
 _OBJECT = re.compile(r'\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}', re.DOTALL)
 _SECRET_KEY = re.compile(rf'"key\\*"\s*:\s*\\*"[^"]*(?:{_HUSH})', re.IGNORECASE)
@@ -66,7 +68,6 @@ _PLAIN_SECRET = re.compile(
     re.IGNORECASE,
 )
 _PEM = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(.*?)(?=-----END|\Z)", re.DOTALL)
-_PLAIN_HINT = re.compile(r"pin|pass|secret|token|key", re.IGNORECASE)
 # OCMF holds the id of the customer too (Open Charge Metering Format, section "User Assignment").
 _OCMF_ID = _string("ID")
 _WORD = re.compile(r"[\w.\-+*#@]{6,40}")
@@ -130,7 +131,8 @@ class Redactor:
         text = _without_secrets(text, done)
         if self.keep_id_tags:
             return text
-        if _HINT.search(text):
+        folded = text.casefold()
+        if any(word in folded for word in _IDENTITY_WORDS):
 
             def field(match: re.Match[str]) -> str:
                 return self._field(match, done)
@@ -138,7 +140,7 @@ class Redactor:
             text = _NUMBER.sub(field, _FIELD.sub(field, text))
             if "OCMF|" in text:
                 text = _OCMF_ID.sub(lambda match: self._as_id_tag(match, done), text)
-        if self._known:
+        if self._known and not self._known.keys().isdisjoint(_WORD.findall(folded)):
             text = _WORD.sub(lambda match: self._if_known(match, done), text)
         return text
 
@@ -221,7 +223,9 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def _without_secrets(text: str, done: dict[str, str]) -> str:
     """The text with every secret masked by as many stars; always, whatever else may be kept."""
-    if _SECRET_HINT.search(text):
+    folded = text.casefold()
+    hushed = any(word in folded for word in _SECRET_WORDS)
+    if hushed and _SECRET_HINT.search(text):
         text = _mask_secrets(text, done)
 
     def mask(match: re.Match[str]) -> str:
@@ -236,7 +240,7 @@ def _without_secrets(text: str, done: dict[str, str]) -> str:
 
     if "/" in text or "?" in text:
         text = _QUERY.sub(mask_url, _USERINFO.sub(mask_url, text))
-    if _PLAIN_HINT.search(text):
+    if hushed:
         text = _PEM.sub(mask, _PLAIN_SECRET.sub(mask, text))
     return text
 
