@@ -1,5 +1,7 @@
 """The recorder's process, started by the relay or by the addon: items from standard input into a capture."""
 
+import contextlib
+import os
 import signal
 import sys
 import traceback
@@ -17,6 +19,8 @@ from twin.io.watching import Watcher
 from twin.model import Severity
 from twin.report.watchers import watchers_of
 
+_NICE = 10  # traffic comes first: the relay is not to wait for a processor that we hold
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read items from standard input and speaks on standard error."""
@@ -24,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # the proxy ends us by closing the pipe, so nothing it has handed over is lost
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     try:
         profile = profile_named(settings.profile) if settings.profile else None
         watchers = _watchers(settings)
