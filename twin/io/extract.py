@@ -54,25 +54,38 @@ def extract(capture: Path, first_seq: int, last_seq: int) -> Extract:
     Raises ``ValueError`` where one of them is not there, not sealed or not whole, and ``OSError``.
     """
     parts = []
-    wanted = set(range(first_seq, last_seq + 1))
+    wanted = first_seq  # every seq before it is in a part
     for segment in segments_of(capture):
-        lines = [line[:-1] for line in lines_of(segment)]
-        chosen = [(place, seq) for place, line in enumerate(lines) if (seq := _seq_of(line)) in wanted]
-        if not chosen:
-            continue
-        if not seal_of(segment).exists():
-            raise ValueError(f"{segment.name} is not sealed yet: nothing of it can be proven")
-        leaves = [sha256(line).digest() for line in lines]
-        places = [place for place, _ in chosen]
-        proofs = tuple(
-            Proof(place=place, line=lines[place].decode(), path=tuple(step.hex() for step in path))
-            for place, path in zip(places, audit_paths(leaves, places), strict=True)
-        )
-        parts.append(Part(seal=decoded_seal(seal_of(segment).read_bytes()), lines=proofs))
-        wanted -= {seq for _, seq in chosen}
-    if wanted:
-        raise ValueError(f"seq {min(wanted)} is not in the capture")
-    return Extract(parts=tuple(parts))
+        leaves: list[bytes] = []
+        chosen: dict[int, bytes] = {}
+        for place, line in enumerate(lines_of(segment)):
+            seq = _seq_of(line)
+            if not seq or not line.endswith(b"\n"):
+                raise ValueError(
+                    f"{segment.name} is damaged in line {place + 1}: nothing of it can be proven"
+                )
+            leaves.append(sha256(line[:-1]).digest())
+            if seq == wanted <= last_seq:
+                chosen[place] = line[:-1]
+                wanted += 1
+        if chosen:
+            parts.append(_part(segment, leaves, chosen))
+        if wanted > last_seq:
+            return Extract(parts=tuple(parts))
+    raise ValueError(f"seq {wanted} is not in the capture")
+
+
+def _part(segment: Path, leaves: list[bytes], chosen: dict[int, bytes]) -> Part:
+    if not seal_of(segment).exists():
+        raise ValueError(f"{segment.name} is not sealed yet: nothing of it can be proven")
+    seal = decoded_seal(seal_of(segment).read_bytes())
+    proofs = tuple(
+        Proof(place=place, line=line.decode(), path=tuple(step.hex() for step in path))
+        for (place, line), path in zip(chosen.items(), audit_paths(leaves, chosen), strict=True)
+    )
+    if not all(_proven(proof, seal.statement.lines, seal.statement.root) for proof in proofs):
+        raise ValueError(f"{segment.name} is not what its seal says: nothing of it can be proven")
+    return Part(seal=seal, lines=proofs)
 
 
 def encoded(held: Extract) -> bytes:

@@ -18,7 +18,7 @@ from twin.io.manifest import (
 )
 from twin.io.seal import Seal, Tree, key_id, signature_holds
 from twin.io.seal import decoded as decoded_seal
-from twin.io.segment_lines import lines_of
+from twin.io.segment_lines import lines_of, open_regular
 
 NOT_PROVEN = (
     "that the operator recorded everything, or told the truth before recording",
@@ -110,8 +110,10 @@ def verify(path: Path, pinned: Collection[str] = ()) -> Verdict:
     if verdict.last_seq > verdict.sealed_to_seq:
         verdict.notes.append(
             f"unsealed from seq {verdict.sealed_to_seq + 1}, ends at seq {verdict.last_seq}: "
-            "lines missing at the end would not show"
+            "lines missing at the end, or lines and all their hashes made anew, would not show"
         )
+    if manifest and manifest.get("closed") is None:
+        verdict.notes.append("not closed: segments missing at the end would not show")
     return verdict
 
 
@@ -122,12 +124,15 @@ def _manifest(path: Path, pinned: Collection[str], verdict: Verdict) -> dict[str
     except FileNotFoundError:
         verdict.bad(name, "is missing")
         return {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         verdict.bad(name, f"cannot be read: {error}")
         return {}
     if manifest.get("format") != FORMAT_NAME:
         verdict.bad(name, "is no manifest of a capture")
     signature = manifest.get("signature")
+    if signature is None and pinned:
+        verdict.bad(name, "is not signed, and a key was named")
+        return manifest
     if signature is None:
         verdict.notes.append("the manifest is not signed")
         return manifest
@@ -161,8 +166,8 @@ def _segment(
         _absent(name, told, seal, walk, pinned, verdict)
         return
     seen = _lines_of_segment(file, name, walk, verdict)
-    if told.get("removed"):
-        verdict.bad(name, "is there, and the manifest says that it was removed")
+    if told.get("removed"):  # a kill came before the removal
+        verdict.notes.append(f"{name} is there, and the manifest says that it was to be removed")
     if "root" in told:
         for field in ("first_seq", "last_seq", "lines", "bytes", "root", "first_prev", "last_hash"):
             if told.get(field) != getattr(seen, field):
@@ -202,7 +207,7 @@ def _absent(
 
 def _seal(file: Path, name: str, verdict: Verdict) -> Seal | None:
     try:
-        with file.open("rb") as held:
+        with open_regular(file) as held:
             return decoded_seal(held.read(_LONGEST_SEAL))
     except (OSError, ValueError, RecursionError):
         verdict.bad(name, "its seal cannot be read")

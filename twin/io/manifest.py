@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from twin.io.segment_lines import open_regular
+
 FORMAT_NAME = "octoflex-twin-capture"
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -24,12 +28,12 @@ def chain_start(manifest: Mapping[str, Any]) -> str:
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest as it stands; ``FileNotFoundError`` or ``ValueError`` where there is none."""
-    with (directory / MANIFEST).open("rb") as file:
+    with open_regular(directory / MANIFEST) as file:
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise ValueError("the manifest is too long")
     try:
-        held = json.loads(data)
+        held = msgspec.json.decode(data)  # unlike json it refuses what cannot be written again
     except RecursionError as error:
         raise ValueError("the manifest is nested too deeply") from error
     if not isinstance(held, dict) or type(held.get("version", VERSION)) is not int:

@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -78,6 +78,25 @@ class _Line(msgspec.Struct):
     meta: dict[str, Any] = {}
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class _Entry(msgspec.Struct):
+    """What the manifest must say of a closed segment to be believed without a look."""
+
+    name: str
+    first_seq: _Count
+    last_seq: _Count
+    lines: _Count
+    bytes: _Count
+    stored_bytes: _Count
+    root: str
+    first_prev: str
+    last_hash: str
+    sealed: str = ""
+    removed: str = ""
+
+
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -87,6 +106,8 @@ def recover(directory: Path, files: Files) -> Recovered | None:
 
     May raise ``OSError``.
     """
+    for unpublished in directory.glob(".*.new"):
+        files.unlink(unpublished)
     segments = [path for path in segments_of(directory) if segment_number(path)]
     manifest: dict[str, Any] = {}
     notes = []
@@ -99,15 +120,19 @@ def recover(directory: Path, files: Files) -> Recovered | None:
     except ValueError:
         notes.append("manifest.json is damaged")
     found = Recovered(notes=notes, head=_head_of(manifest), runs=_runs_of(manifest))
-    told = {segment_number(Path(str(entry.get("name")))): entry for entry in told_segments(manifest)}
+    told = {segment_number(Path(entry["name"])): entry for entry in filter(_closed, told_segments(manifest))}
     for number in sorted({*told, *map(segment_number, segments)} - {0}):
         path = next((path for path in segments if segment_number(path) == number), None)
         entry = told.get(number, {})
-        if path is None:
-            if "root" in entry:  # removed, or gone without a word
-                found.entries.append(entry if "removed" in entry else entry | {"removed": "missing"})
+        if path is None:  # removed, or gone without a word
+            found.entries.append(entry if "removed" in entry else entry | {"removed": "missing"})
             continue
-        whole = "root" in entry and (path.suffix == ".zst" or path.stat().st_size == entry.get("bytes"))
+        if entry.get("removed") == "quota":  # it was about to be
+            files.unlink(path)
+            found.entries.append(entry)
+            continue
+        _keep_one(path, files)
+        whole = entry and (path.suffix == ".zst" or path.stat().st_size == entry["bytes"])
         if not whole or entry["name"] != path.name:
             entry = _taken_over(path, files, found)
             if not entry["lines"] and not entry.get("damaged"):
@@ -116,6 +141,21 @@ def recover(directory: Path, files: Files) -> Recovered | None:
         found.entries.append(entry)
     _follow(directory, found)
     return found
+
+
+def _closed(entry: dict[str, Any]) -> bool:
+    try:
+        msgspec.convert(entry, _Entry)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _keep_one(path: Path, files: Files) -> None:
+    """A kill while a segment was packed leaves both; the plain one is whole for sure."""
+    packed = path.with_name(f"{path.name}.zst")
+    if path.suffix == ".jsonl" and packed.exists():
+        files.unlink(packed)
 
 
 def last_seq(directory: Path) -> int:
@@ -132,7 +172,7 @@ def _last_of(path: Path) -> int:
         try:
             held = _decode(line)
             last = max(last, held.seq or int(held.meta.get("seq", 0)))
-        except (msgspec.MsgspecError, TypeError, ValueError):
+        except (RecursionError, TypeError, ValueError):
             continue
     return last
 
@@ -151,20 +191,18 @@ def _taken_over(path: Path, files: Files, found: Recovered) -> dict[str, Any]:
     sealed = seal_of(path).exists()
     tree, size, first, last = Tree(), 0, 0, 0
     first_prev = hash_before = ""
-    bad = 0
+    damaged = False
     tail = 0
     for line in lines_of(path):
         held = _whole(line)
         if held is None:
-            bad += 1
             tail += len(line)
             continue
         if tail:  # what was damaged is followed by a whole line: damage, not a torn tail
-            size, tail = size + tail, 0
+            size, tail, damaged = size + tail, 0, True
             found.notes.append(f"{path.name}: damaged before seq {held[0]}")
         seq, prev = held
-        damaged = bool(hash_before) and prev != hash_before
-        bad += damaged
+        damaged |= bool(hash_before) and prev != hash_before
         first, last, first_prev = first or seq, seq, first_prev or prev
         digest = hashlib.sha256(line[:-1]).digest()
         hash_before = digest.hex()
@@ -186,8 +224,8 @@ def _taken_over(path: Path, files: Files, found: Recovered) -> dict[str, Any]:
     if torn and not sealed and path.suffix == ".jsonl":
         _quarantine(path, size, files)
         found.torn_bytes += torn
-        bad -= 1
-    if bad > 0:
+        torn = 0
+    if damaged or torn:
         entry["damaged"] = True
         found.notes.append(f"{path.name} is damaged; it stays as it is")
     return entry
@@ -200,7 +238,7 @@ def _whole(line: bytes) -> tuple[int, str] | None:
     try:
         held = _decode(line)
         seq, prev = held.seq or int(held.meta["seq"]), held.prev or str(held.meta["prev"])
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+    except (RecursionError, KeyError, TypeError, ValueError):
         return None
     return seq, prev
 
@@ -228,19 +266,22 @@ def _follow(directory: Path, found: Recovered) -> None:
     hashes = [str(entry["last_hash"]) for entry in found.entries if entry.get("last_hash")]
     found.last_hash = hashes[-1] if hashes else chain_start(found.head)
     found.last_seq = max((int(entry.get("last_seq", 0)) for entry in found.entries), default=0)
-    for entry in held:
+    for entry in found.entries:  # the seal of a removed segment stays
         if entry.get("sealed") or seal_of(directory / entry["name"]).exists():
             _follow_seal(directory / entry["name"], entry, found)
     for line, raw in lines:
         stamp = parse_stamp(line.timestamp)
         found.last_at_us = max(found.last_at_us, stamp.at_us if stamp else 0)
-        _account(line, raw, found)
+        try:
+            _account(line, raw, found)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            found.notes.append("a line with impossible counters was passed over")
 
 
 def _follow_seal(path: Path, entry: dict[str, Any], found: Recovered) -> None:
     try:
         seal = decoded_seal(seal_of(path).read_bytes()[: 1 << 16])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     entry["sealed"] = found.previous_seal = seal.hash()
     found.epoch = seal.statement.epoch
@@ -251,7 +292,7 @@ def _lines_since_stats(path: Path) -> list[tuple[_Line, bytes]]:
     for raw in lines_of(path):
         try:
             line = _decode(raw)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # UnicodeDecodeError too
             continue
         if line.kind == "stats":
             lines.clear()

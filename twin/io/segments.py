@@ -111,6 +111,7 @@ class CaptureWriter:
         self._entries: list[dict[str, Any]] = []
         self._previous_seal = ""
         self._epoch = 0
+        self._leftovers: dict[Path, int] = {}  # what the disk would not cut to this size; 0: remove it
         self._runs = [format_us(created_us)]
         self._head: dict[str, Any] = {
             "format": FORMAT_NAME,
@@ -202,9 +203,11 @@ class CaptureWriter:
             self._store(self._committed_ns)
         left = [waiting.frame for waiting in self._waiting]
         try:
+            self._tidy()
             if self._segment is not None:
                 self._finish(self._segment, "stopped")
-                self._segment = None
+            else:
+                self._seal()
             self._publish_manifest(closed_us)
         except OSError as error:
             self.problem = self.problem or f"disk: {error.strerror or error}"
@@ -228,16 +231,22 @@ class CaptureWriter:
         path = self.directory / segment_name(number)
         prev = self._waiting[0].line if self._waiting else None
         fd = self._files.open_new(path)
-        self._files.sync_directory(self.directory)
+        try:
+            self._files.sync_directory(self.directory)
+        except OSError:
+            self._close_quietly(fd)
+            self._leftovers[path] = 0
+            raise
         first_prev = _prev_of(prev) if prev is not None else self._prev
         return _Segment(number=number, fd=fd, first_prev=first_prev, opened_ns=mono_ns)
 
     def _store(self, mono_ns: int) -> bool:
         """Write and sync all that waits, into a new segment if the last one is out; whether that worked."""
         segment = self._segment
+        self._tidy()
         try:
             if segment is None:
-                self._files.make_directory(self.directory)
+                self._hold_directory()
                 segment = self._segment = self._begin(self._next_number(), mono_ns)
             elif not self._files.is_at(segment.fd, self.directory / segment.name):
                 raise OSError(errno.ENOENT, "the capture was removed")
@@ -267,14 +276,29 @@ class CaptureWriter:
         segment, self._segment = self._segment, None
         if segment is None:
             return
-        with contextlib.suppress(OSError):
-            self._files.truncate(segment.fd, segment.bytes)
         self._close_quietly(segment.fd)
+        self._leftovers[self.directory / segment.name] = segment.bytes
         if segment.tree.leaves:
             self._entries.append(self._entry(segment, "disk fault"))
-            return
-        with contextlib.suppress(OSError):
-            self._files.unlink(self.directory / segment.name)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Cut and remove what should be; what the disk refuses is tried again with the next commit."""
+        for path, size in list(self._leftovers.items()):
+            try:
+                self._files.cut(path, size) if size else self._files.unlink(path)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                continue
+            del self._leftovers[path]
+
+    def _hold_directory(self) -> None:
+        """The directory, made again and locked again if somebody removed it."""
+        self._files.make_directory(self.directory)
+        if not self._files.is_at(self._lock, self.directory):
+            lock, self._lock = self._lock, self._files.lock_directory(self.directory)
+            self._close_quietly(lock)
 
     def _finish(self, segment: _Segment, closed_by: str) -> None:
         """Close a segment for good: compressed if asked for, then sealed; from then on it never changes."""
@@ -306,6 +330,8 @@ class CaptureWriter:
             if entry.keys() & {"sealed", "removed", "damaged"}:
                 continue
             path = self.directory / entry["name"]
+            if path in self._leftovers:  # it changes once more, and seals come in order
+                return
             seal = self._signer.seal(
                 capture_id=self._head["capture_id"],
                 segment=segment_name(segment_number(path)),
@@ -350,16 +376,24 @@ class CaptureWriter:
         return closed + (self._segment.bytes if self._segment else 0)
 
     def _keep_quota(self) -> None:
-        """Remove the oldest segments until the next one fits; what they held is still told of."""
+        """Remove the oldest segments until the next one fits; what they held is still told of.
+
+        The manifest says so first, so that a kill in between leaves no segment missing without a word.
+        """
         quota = self._policy.quota_bytes
         if not quota or self._policy.on_quota == "stop":
             return
+        gone = []
         for entry in self._entries:
             if self._held_bytes() + self._segment_bytes <= quota:
-                return
+                break
             if "removed" not in entry:
-                self._files.unlink(self.directory / entry["name"])
                 entry["removed"] = "quota"
+                gone.append(self.directory / entry["name"])
+        if gone:
+            self._try_to_publish()  # a full disk may refuse: then room comes first
+            self._leftovers |= dict.fromkeys(gone, 0)
+            self._tidy()
 
     # ---- the manifest
 

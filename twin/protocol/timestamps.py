@@ -77,5 +77,4 @@ def format_us(at_us: int) -> str:
 
 @lru_cache(4096)
 def _second(at_s: int) -> str:
-    moment = _EPOCH + timedelta(seconds=at_s)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}".rjust(19, "0")
+    return (_EPOCH + timedelta(seconds=at_s)).isoformat()[:19]  # without the offset
