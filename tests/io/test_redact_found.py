@@ -24,6 +24,10 @@ SECRETS = (
     '{"data":"{\\"passw\\\\u006frd\\":\\"%s\\"}"}',
     '{"password":["%s"]}',
     '{"tokens":[{"v":"a"},{"v":"%s"}]}',
+    '{"password":["a]%s","\\n","b"]}',
+    '{"password":{"v":"\\\\","w":[1,{"z":"}%s"}]}}',
+    '{"data":"{\\"pin\\":[\\"\\\\n%s\\"]}"}',
+    '{"password":["%s',
     '{"key":"ApnPwd","value":"%s"}',
     '{"key":"WifiPSK","value":"%s"}',
     '{"key":"SimPin","readonly":false,"value":"%s"}',
@@ -97,6 +101,19 @@ def test_no_part_of_a_secret_is_left(shape: str, *, keep: bool) -> None:
     hidden = Redactor(bytes(32), keep_id_tags=keep).text(shape % SECRET)
     assert "Kanari" not in hidden
     assert "q=8" not in hidden
+
+
+def test_a_secret_that_ends_with_a_backslash_ends_there() -> None:
+    """On every level: behind its closing quote all stays as it was."""
+    told: object = {"pin": "Kanari\\", "stays": "as it was"}
+    for _ in range(4):
+        told = {"data": json.dumps(told)}
+        hidden: object = json.loads(redactor().text(json.dumps(told)))
+        while isinstance(hidden, dict) and "data" in hidden:
+            hidden = json.loads(hidden["data"])
+        assert isinstance(hidden, dict)
+        assert hidden["stays"] == "as it was"
+        assert "Kanari" not in hidden["pin"]
 
 
 @pytest.mark.parametrize("shape", NUMBERS)

@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple
 Kind = Literal["string", "number", "many"]
 Edit = tuple[int, int, str]  # from, to, what stands there from now on
 
-_BRACKET = re.compile(r"[\[\]{}]")
-_FLAT_LIST = re.compile(r"\[[^\[\]{}]*")
+_TOKEN = re.compile(r'(?<!\\)\\*+"|[\[\]{}]')
+_QUOTE = re.compile(r'(?<!\\)\\*+"')
 _REST_OF_STRING = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*+', re.DOTALL)
 _NUMBER = re.compile(r"-?(\d[\d.eE+\-]*)")
 _BRACE = re.compile(r"[{}]")
-_ITEM = re.compile(r'(?<!\\)\\*+"([^"\\]*)\\*"(\s*:)?|(?<![\w.])(\d+)(?![\w.])')
+_ITEM = re.compile(r'(?<!\\)\\*+"|(?<![\w.])\d+(?![\w.])')
+_COLON = re.compile(r"\s*:")
 _ESCAPED = re.compile(r"(?<!\\)(\\+)u00([2-7][0-9A-Fa-f])")
 
 
@@ -56,10 +57,8 @@ def _value(text: str, match: re.Match[str], *, nested: bool) -> Member | None:
         return Member(name, start, _end_of_string(text, start, quote), "string")
     if number := _NUMBER.match(text, start):
         return Member(name, number.start(1), number.end(1), "number")
-    if nested and text[start : start + 1] in ("[", "{"):
-        return Member(name, start, _end_of_brackets(text, start), "many")
-    if flat := _FLAT_LIST.match(text, start):
-        return Member(name, start, flat.end(), "many")
+    if text[start : start + 1] in (("[", "{") if nested else ("[",)):
+        return Member(name, start, _end_of_brackets(text, start, quote, nested=nested), "many")
     return None
 
 
@@ -67,28 +66,43 @@ def _end_of_string(text: str, start: int, quote: str) -> int:
     if quote == '"':
         rest = _REST_OF_STRING.match(text, start)
         return rest.end() if rest else start
-    place = text.find(quote, start)
-    while place > start and text[place - 1] == "\\":  # a quote of a deeper level
-        place = text.find(quote, place + 1)
-    return place if place >= 0 else len(text)
+    own = len(quote) - 1
+    for found in _QUOTE.finditer(text, start):
+        run = len(found[0]) - 1
+        # Escaped backslashes of this level may stand before it; with fewer than ours an outer string ends.
+        if run < own or (run - own) % (2 * own + 2) == 0:
+            return found.end() - 1 - min(run, own)
+    return len(text)
 
 
-def _end_of_brackets(text: str, start: int) -> int:
-    depth = 0
-    for bracket in _BRACKET.finditer(text, start):
-        depth += 1 if bracket[0] in "[{" else -1
-        if not depth:
-            return bracket.end()
+def _end_of_brackets(text: str, start: int, quote: str, *, nested: bool) -> int:
+    """Where a list or object ends; without ``nested`` no further than another one in it."""
+    depth, place = 0, start
+    while (found := _TOKEN.search(text, place)) is not None:
+        mark, place = found[0], found.end()
+        if mark[-1] == '"':
+            if len(mark) < len(quote):  # the string around it ends
+                return found.start()
+            place = _end_of_string(text, place, mark) + len(mark)
+            continue
+        depth += 1 if mark in "[{" else -1
+        if not depth or (depth > 1 and not nested):
+            return place
     return len(text)
 
 
 def items(text: str, start: int, end: int) -> Iterator[tuple[int, int, Kind]]:
     """Strings that are no names, and whole numbers, in a list or an object."""
-    for item in _ITEM.finditer(text, start, end):
-        if item[3] is not None:
-            yield item.start(3), item.end(3), "number"
-        elif item[2] is None:
-            yield item.start(1), item.end(1), "string"
+    place = start
+    while (found := _ITEM.search(text, place, end)) is not None:
+        mark, place = found[0], found.end()
+        if mark[-1] != '"':
+            yield found.start(), found.end(), "number"
+            continue
+        begin, stop = place, _end_of_string(text, place, mark)
+        place = stop + len(mark)
+        if stop > begin and not _COLON.match(text, place):
+            yield begin, stop, "string"
 
 
 _PAIRED = named("key|name|value")
