@@ -55,6 +55,10 @@ STATION_TEXTS = (
     f'[2,"15","DataTransfer",{{"vendorId":"v","data":"-----BEGIN EC PRIVATE KEY-----{C[24]}-----END EC PRIVATE KEY-----"}}]',
     f'[2,"16","Authorize",{{"idTag":"{C[25].lower()}"}}]',
     f'[2,"17","DataTransfer",{{"vendorId":"v","data":"seen {C[25]} again"}}]',
+    f'[4,"18","InternalError","no idTag {C[6]}, nor RFID{C[7]}.",{{}}]',
+    f'[2,"19","DataTransfer",{{"vendorId":"v","data":"{{\\u0022pin\\u0022:\\u0022{C[54]}\\u0022}}"}}]',
+    f'[2,"20","DataTransfer",{{"vendorId":"v","data":"{{\\u0022idTag\\u0022:\\u0022{C[55]}\\u0022}}"}}]',
+    f'[3,"g",{{"configurationKey":[{{"key":"FreeVendIdTag","readonly":false,"value":"{C[56]}"}}]}}]',
 )  # fmt: skip
 CSMS_TEXTS = (
     f'[3,"2",{{"idTagInfo":{{"status":"Accepted","parentIdTag":"{C[26]}"}}}}]',
@@ -74,6 +78,7 @@ HEADERS = (
     f"Authorization: Basic {base64.b64encode(b'CP7:' + C[37].encode() + bytes((0, 255)))!r}\r\n".replace("b'", "").replace("'", "")
     + f"Cookie: session={C[38]}\r\nProxy-Authorization: Bearer {C[39]}\r\nX-Api-Token: {C[40]}\r\n"
     + f"X-Forwarded-For: {C[41]}\r\nForwarded: for={C[42]}\r\n"
+    + f"X-Client-IP: {C[57]}\r\nReferer: https://u:{C[58]}@host/\r\n"
 ).encode()  # fmt: skip
 PATH = f"/ocpp/CP7?token={C[43]}&password={C[44]}"
 # Bytes that no text redaction can read: they are stored as lengths only.
@@ -88,7 +93,7 @@ FRAGMENTED = f'[2,"f","Authorize",{{"idTag":"{C[50]}"}}]'.encode()
 CLOSE = frame(8, (4001).to_bytes(2) + f'tag "idTag":"{C[51]}" pin={C[52]}'.encode(), mask=MASK)
 REFUSED_PATH = f"/ocpp/CP8?key={C[53]}"
 SENT = sorted({value for value in C if value in "".join((*STATION_TEXTS, *CSMS_TEXTS, PATH, REFUSED_PATH))} |
-              {C[16], C[25], *C[37:43], *C[45:53]})  # fmt: skip
+              {C[16], C[25], *C[37:43], *C[45:53], C[57], C[58]})  # fmt: skip
 
 
 def spellings(value: str) -> set[bytes]:
@@ -229,7 +234,20 @@ def test_without_redaction_the_search_finds_them(tmp_path: Path) -> None:
         assert relay.stop() in (0, 1), relay.said
     stored = b"".join(path.read_bytes() for path in relay.capture.rglob("*") if path.is_file())
     seen = set(found(stored))
-    secrets = {*C[9:11], *C[13:15], *C[22:25], C[30], C[31], *C[36:41], C[43], C[44], C[52], C[53]}
+    secrets = {
+        *C[9:11],
+        *C[13:15],
+        *C[22:25],
+        C[30],
+        C[31],
+        *C[36:41],
+        C[43],
+        C[44],
+        C[52],
+        C[53],
+        C[54],
+        C[58],
+    }
     assert not seen & secrets
     assert len(seen) > 25, seen
     assert {C[6], C[7], C[26], C[27], C[45], C[46], C[48], C[50]} <= seen
