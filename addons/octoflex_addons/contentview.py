@@ -5,7 +5,7 @@ from mitmproxy import http
 from mitmproxy.contentviews import Contentview, Metadata, SyntaxHighlight
 
 from octoflex_addons.interactive import SUBPROTOCOL, Interactive, heading_of
-from twin.model import Frame, Kind, Side
+from twin.model import CallError, EventKind, Frame, Kind, Side
 from twin.protocol import codec
 from twin.protocol.session import Rpc
 from twin.protocol.tap import Stamp, Tap, TapOptions
@@ -69,7 +69,10 @@ def _of_bytes(data: bytes, from_client: bool) -> str:
 def _alone(text: str) -> str:
     """What a message says of itself, without those before it."""
     frame = Frame(seq=1, at_us=0, link="", kind=Kind.TEXT, sender=Side.STATION, text=text)
-    return heading_of(Rpc("").receive(frame, codec.parse(text))[-1])
+    event = Rpc("").receive(frame, codec.parse(text))[-1]
+    if event.kind is EventKind.ORPHANED:  # its CALL may well have come; this view does not know
+        return "CALLERROR" if isinstance(event.message, CallError) else "CALLRESULT"
+    return heading_of(event)
 
 
 def _laid_out(text: str) -> str:

@@ -7,6 +7,7 @@ process, which a recording never asks of it. What a flow is marked with can be f
 
 import functools
 import logging
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -27,6 +28,7 @@ MARKS = {
     Severity.NOTE: ":white_circle:",
 }
 _MOST_NOTES = 2_000  # messages of one flow whose meaning is kept for the view
+_MOST_ENDED = 50  # flows that ended and can still be looked at with their findings
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class Interactive:
     def __init__(self) -> None:
         self._analyzer = Analyzer()
         self.flows: dict[str, Watched] = {}
+        self._ended: deque[str] = deque()
 
     @kept_out
     def websocket_start(self, flow: http.HTTPFlow) -> None:
@@ -94,9 +97,12 @@ class Interactive:
 
     @kept_out
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        watched = self.flows.pop(flow.id, None)
+        watched = self.flows.get(flow.id)
         if watched is not None:
             self._see(flow, watched, Kind.END, None, None)
+            self._ended.append(flow.id)
+            if len(self._ended) > _MOST_ENDED:
+                self.flows.pop(self._ended.popleft(), None)
 
     def note_of(self, flow_id: str, message: object) -> Note | None:
         """What a message of a flow means, while it is remembered."""

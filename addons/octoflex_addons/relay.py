@@ -33,6 +33,7 @@ from octoflex_addons.station_tls import StationTls, StationTlsConfig
 from twin.io import recorder_process
 from twin.io.sd_notify import notify, watchdog_s
 from twin.io.settings import Route, Settings
+from twin.io.terminal import unhurried
 
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _TLS_VERSIONS = ("tls_version_client_min", "tls_version_server_min")
@@ -222,6 +223,7 @@ def interactive(settings: Settings, confdir: Path) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``twin record`` becomes this process, with its settings as the one argument."""
+    unhurried()  # one who holds the terminal must not hold the stations
     settings = recorder_process.decoded((argv or sys.argv[1:])[0])
     logging.basicConfig(level=logging.WARNING, format="relay: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

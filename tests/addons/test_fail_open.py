@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.addons.wires import DEADLINE_S, Relay, connected, mitmdump, received, rest, twin_record
+from tests.addons.wires import (
+    DEADLINE_S,
+    Relay,
+    connected,
+    mitmdump,
+    received,
+    rest,
+    twin_record,
+    unread_terminal_record,
+)
 from tests.wire_cases import CALL, frame, mask_of
 from twin.io import clock
 from twin.io.formats import open_capture
@@ -181,3 +191,29 @@ def test_a_killed_relay_leaves_a_whole_capture(tmp_path: Path) -> None:
         assert relay.ended() == -signal.SIGKILL  # its output ends when the recorder has gone too
     assert "1 stations, 1 connections" in relay.said
     assert open_capture(relay.capture).manifest["closed"]
+
+
+GARBLED = b"\x16\x03\x01\x00\xff\x01\x00\x00\xfbgarbage" + bytes(300)  # no TLS hello: a warning each
+
+
+@pytest.mark.parametrize("view", ["", "--plain"])
+def test_a_terminal_that_nobody_reads_holds_neither_traffic_nor_recording(tmp_path: Path, view: str) -> None:
+    """Ctrl-S, or a laptop asleep behind ssh."""
+    with unread_terminal_record(tmp_path, *([view] if view else [])) as relay:
+        with connected(relay) as (station, csms):
+            for number in range(8 * ROUNDS):
+                for _ in range(3):
+                    with socket.create_connection(("127.0.0.1", relay.port), DEADLINE_S) as stranger:
+                        stranger.sendall(GARBLED)
+                        rest(stranger)
+                text = f'[2,"{number}","Heartbeat",{{"x":1}}]'.encode()
+                sent = frame(1, text, mask=mask_of(Side.STATION))
+                station.sendall(sent)
+                assert received(csms, len(sent)) == sent
+        relay.process.terminate()
+        assert relay.process.wait(DEADLINE_S) in (0, 1)
+    reading = open_capture(relay.capture)
+    texts = [seen for seen in reading.frames if seen.kind is Kind.TEXT and seen.sender is Side.STATION]
+    assert len(texts) == 8 * ROUNDS
+    assert reading.manifest["totals"]["dropped_chunks"] == {}
+    assert verify(relay.capture).problems == []

@@ -163,6 +163,22 @@ def test_the_view_takes_what_is_ours_and_leaves_the_rest() -> None:
     assert view.render_priority(b"", Metadata()) < 0
 
 
+def test_what_was_found_stays_with_a_flow_that_ended() -> None:
+    interactive, flow = Interactive(), tflow.twebsocketflow()
+    assert flow.response is not None
+    assert flow.websocket is not None
+    flow.response.headers["sec-websocket-protocol"] = "ocpp1.6"
+    message = flow.websocket.messages[-1]
+    message.content = b'[2,"1","Heartbeat",{"x":1}]'
+    interactive.websocket_start(flow)
+    interactive.websocket_message(flow)
+    interactive.websocket_end(flow)
+    view = OCPPContentview(interactive)
+    assert "# error J021: " in view.prettify(message.content, Metadata(flow=flow, websocket_message=message))
+    alone = view.prettify(b'[3,"1",{}]', Metadata(flow=flow))
+    assert alone.startswith("# CALLRESULT\n")  # nothing is known of its CALL
+
+
 def test_the_view_shows_the_messages_in_raw_bytes() -> None:
     flow = tflow.ttcpflow()
     message = flow.messages[0]

@@ -1,15 +1,19 @@
 """Both ends of a relayed connection as plain sockets, the relays as real processes; deadlines, no sleeps."""
 
 import base64
+import fcntl
 import hashlib
 import os
+import pty
 import re
 import selectors
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -71,6 +75,31 @@ def twin_record(folder: Path, *more: str, tls: Tls | None = None) -> Iterator[Re
         with running(command) as process:
             port, said = port_of(process, r"listening 127\.0\.0\.1:(\d+)")
             yield Relay(process, port, csms, folder / "site.capture", tls, said)
+
+
+@contextmanager
+def unread_terminal_record(folder: Path, *more: str) -> Iterator[Relay]:
+    """A real ``twin record`` in a terminal of 40 rows that nobody reads once it listens."""
+    with listener() as csms:
+        command = [sys.executable, "-m", "twin", "record", "--listen", "127.0.0.1:0"]
+        command += ["--upstream", f"ws://localhost:{csms.getsockname()[1]}"]
+        command += ["-o", str(folder / "site.capture"), "--key-file", str(folder / "site.key"), *more]
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        environment = {**os.environ, "TERM": "xterm"}
+        process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, text=True
+        )
+        os.close(theirs)
+        try:
+            said = ""
+            while not (found := re.search(r"listening 127\.0\.0\.1:(\d+)", said)):
+                said += os.read(ours, 4096).decode(errors="replace")
+            yield Relay(process, int(found[1]), csms, folder / "site.capture", None, said)
+        finally:
+            process.kill()
+            process.wait(DEADLINE_S)
+            os.close(ours)
 
 
 @contextmanager

@@ -1,18 +1,22 @@
 """What is seen of a recording while it goes on: the view, the lines, the metrics; from real frames."""
 
+import contextlib
 import http.client
 import io
 import re
 import socket
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from tests.conftest import REPOSITORY
 from twin.engine.analyzer import Analyzer
+from twin.io.books import REASONS
 from twin.io.formats import open_capture
 from twin.io.settings import Settings
 from twin.io.watching import Status, Watcher
@@ -65,11 +69,28 @@ def test_the_view_shows_what_an_engineer_asks_first() -> None:
     board.status = status(frames[-1].at_us + 90_000_000, seen_chunks=646, recorded_chunks=640,
                           dropped_chunks={"queue_full": 6}, disk_free_bytes=3 << 30, sockets=1)  # fmt: skip
     shown = drawn(board)
-    for word in ("OTMK-0001", "1:", "20:", "2 min", "ms", "queue_full 6", "3.0 GiB free", "seen 646"):
+    for word in ("OTMK-0001", " CHARGING", "2 min", "ms", "queue_full 6", "3.0 GiB free", "seen 646"):
         assert word in shown, (word, shown)
     line = board.stations["OTMK-0001"]
     assert line.messages == 646
     assert line.worst_s is not None
+
+
+def test_few_connectors_are_named_and_many_stations_leave_room_for_the_counters() -> None:
+    board, frames = Board(), session()
+    for number in range(8):
+        watched(
+            [replace(frame, station=f"S{number}", link=f"{number}{frame.link}") for frame in frames], board
+        )
+    board.status = status(frames[-1].at_us, seen_chunks=646)
+    console = Console(file=io.StringIO(), width=120, height=40, force_terminal=False)
+    console.print(picture(board, "a[/b].capture", rows=40))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # a StringIO
+    assert lines[0].strip() == "a[/b].capture   recording"
+    assert len(lines) < 40
+    assert any("seen 646" in line for line in lines)
+    board.stations["S0"].connectors = {1: "Charging", 2: "Available"}
+    assert "1:CHARGING 2:free" in drawn(board)
 
 
 def test_open_calls_and_slow_answers_show() -> None:
@@ -184,7 +205,8 @@ def test_metrics_count_what_was_recorded_and_name_nobody() -> None:
     assert sum(sample.value for sample in samples) == sum(seen.kind is Kind.TEXT for seen in frames)
     found = {sample.labels["rule"]: sample.value for sample in held["twin_findings"].samples}
     assert found.keys() == analyzer.occurrences.keys()
-    assert [sample.value for sample in held["twin_records_dropped"].samples] == [5]
+    dropped = {sample.labels["reason"]: sample.value for sample in held["twin_records_dropped"].samples}
+    assert dropped == dict.fromkeys(REASONS, 0) | {"queue_full": 5}  # at 0 before the first is lost
     assert [sample.value for sample in held["twin_sockets"].samples] == [1]
     buckets = {
         sample.labels["le"] for sample in held["twin_call_duration_seconds"].samples if "le" in sample.labels
@@ -225,6 +247,19 @@ def test_only_this_host_may_read_metrics(path: str, method: str, host: str | Non
 def test_metrics_are_never_served_to_others(address: str) -> None:
     with pytest.raises(ValueError, match="this host only"):
         Metrics(address)
+
+
+def test_metrics_are_served_on_the_other_loopback_and_end_while_a_client_drips() -> None:
+    metrics = Metrics("[::1]:0")
+    with socket.create_connection(("::1", metrics.port), 30) as dripping:
+        dripping.sendall(b"GET /metr")
+        closing = threading.Thread(target=metrics.close)
+        closing.start()
+        for _ in range(40):  # 20 s
+            with contextlib.suppress(OSError):
+                dripping.sendall(b"i")
+            closing.join(0.5)
+        assert not closing.is_alive()
 
 
 def test_a_port_in_use_is_said() -> None:

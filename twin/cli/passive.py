@@ -18,6 +18,7 @@ from twin.io.profiles import profile_named
 from twin.io.recorder import Recorder
 from twin.io.recorder_process import make_recorder
 from twin.io.settings import Settings
+from twin.io.terminal import unhurried
 from twin.model import Severity
 from twin.report.watchers import watchers_of
 
@@ -45,6 +46,7 @@ def passive(source: Path, settings: Settings, *, once: bool = False) -> int:
     tshark = shutil.which("tshark")
     if tshark is None:
         raise fail(_MISSING, USAGE)
+    unhurried()
     ring = Ring(source)
     once = once or not source.is_dir()
     _check(ring, once)

@@ -15,6 +15,7 @@ from twin.io.handover import items_of
 from twin.io.profiles import profile_named
 from twin.io.recorder_process import decoded, make_recorder, run, say
 from twin.io.settings import Settings
+from twin.io.terminal import unhurried
 from twin.io.watching import Watcher
 from twin.model import Severity
 from twin.report.watchers import watchers_of
@@ -24,6 +25,7 @@ _NICE = 10  # traffic comes first: the relay is not to wait for a processor that
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read items from standard input and speaks on standard error."""
+    unhurried()
     settings = decoded((argv or sys.argv[1:])[0])
     # the proxy ends us by closing the pipe, so nothing it has handed over is lost
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

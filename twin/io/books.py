@@ -37,6 +37,10 @@ class Direction(msgspec.Struct):
         return [self.settled_chunks + self.lost_chunks, self.settled_bytes + self.lost_bytes]
 
 
+# why something was dropped
+REASONS = ("addon_fault", "breaker_open", "disk", "queue_full", "quota", "recorder_down")
+
+
 class Totals(msgspec.Struct):
     """Recorded and dropped so far; ``dropped`` by reason."""
 

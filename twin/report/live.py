@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,8 @@ from twin.rules import Step
 
 LIMIT_S = 5.0  # round trip, certificate OCA.0016.0045.CS, performance rows
 MOST_STATIONS = 200  # beyond it the longest silent one is forgotten
-MOST_CONNECTORS = 24  # shown of one station
+MOST_CONNECTORS = 24  # counted of one station
+_CONNECTORS_BY_NAME = 4  # with more of them, how many are in which state
 _SHORT = {
     "Available": "free", "Preparing": "prep", "Charging": "CHARGING", "SuspendedEV": "susp-EV",
     "SuspendedEVSE": "susp-EVSE", "Finishing": "finish", "Reserved": "reserved", "Unavailable": "unavail",
@@ -103,12 +105,19 @@ class Board:
 
 def picture(board: Board, name: str, *, rows: int = 30) -> Group:
     """The board for a terminal of so many rows; text from the wire is never markup."""
-    table = Table(title=f"{plain(name)}   recording", title_justify="left", expand=True, pad_edge=False)
+    table = Table(
+        title=Text(f"{plain(name)}   recording"),
+        title_justify="left",
+        expand=True,
+        pad_edge=False,
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
     for heading, justify in (
         ("station", "left"), ("connectors", "left"), ("last", "left"), ("silent", "right"),
-        ("round trip", "right"), (f"worst / {LIMIT_S:g} s", "right"), ("open", "right"), ("findings", "left"),
+        ("answer", "right"), (f"worst/{LIMIT_S:g} s", "right"), ("open", "right"), ("findings", "left"),
     ):  # fmt: skip
-        table.add_column(heading, justify=justify, no_wrap=heading != "connectors")  # type: ignore[arg-type]  # left or right
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # left or right
     now_us = board.status.wall_ns // 1000 if board.status else 0
     lines = sorted(board.stations.values(), key=lambda line: -line.last_us)
     for line in lines[: max(1, rows - 12)]:
@@ -124,12 +133,14 @@ def picture(board: Board, name: str, *, rows: int = 30) -> Group:
 
 
 def _cells(line: StationLine, now_us: int) -> tuple[Text, ...]:
-    connectors = " ".join(
-        f"{number}:{_SHORT.get(status, plain(status)[:12])}" for number, status in line.connectors.items()
-    )
+    shorts = {number: _SHORT.get(status, plain(status)[:12]) for number, status in line.connectors.items()}
+    if len(shorts) <= _CONNECTORS_BY_NAME:
+        connectors = " ".join(f"{number}:{short}" for number, short in shorts.items())
+    else:  # a line a station, or the counters fall off the screen
+        connectors = "  ".join(f"{count} {short}" for short, count in Counter(shorts.values()).most_common())
     silent_s = max(0.0, (now_us - line.last_us) / 1e6)
     found = Text(" ").join(
-        Text(f"{line.findings[severity]} {severity.value}", _STYLES[severity])
+        Text(f"{line.findings[severity]}{severity.value[0].upper()}", _STYLES[severity])
         for severity in Severity
         if line.findings[severity]
     )

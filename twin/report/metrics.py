@@ -4,6 +4,8 @@ The names are an interface: they change only with a line in the changelog. No id
 is a label.
 """
 
+import socket
+import socketserver
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -14,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from twin import __version__
+from twin.io.books import REASONS
 from twin.io.watching import Status
 from twin.model import CallError, EventKind, Finding, Frame, Kind, Side
 from twin.protocol.actions import ACTIONS
@@ -29,6 +32,8 @@ _TYPES = {
 }
 _CODES = frozenset(range(1000, 1016))
 _INITIATORS = frozenset({"station", "csms", "proxy", "unknown"})
+
+_CLOSE_S = 2.0  # whoever reads drop by drop is not waited for
 
 type Answer = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -67,9 +72,11 @@ class Metrics:
             "twin_ws_closes", "Connections that ended", ["code", "initiator"], registry=registry
         )
         Gauge("twin_build_info", "Always 1", ["version"], registry=registry).labels(__version__).set(1)
+        for reason in REASONS:  # from nothing to one is an increase only if nothing was told
+            self._dropped.labels(reason)
         self._told: dict[str, int] = {}
         self._codes: dict[str, str] = {}
-        self._server = make_server(host, int(port), self._answer, WSGIServer, _Quiet)
+        self._server = make_server(host, int(port), self._answer, _SERVERS[":" in host], _Quiet)
         self.port = self._server.server_port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
         self._hosts = {f"{name}:{self.port}" for name in (host, f"[{host}]", "localhost")}
@@ -112,9 +119,11 @@ class Metrics:
             self._told[reason] = count
 
     def close(self) -> None:
-        self._server.shutdown()
+        threading.Thread(
+            target=self._server.shutdown, daemon=True
+        ).start()  # it waits for the request at hand
+        self._thread.join(_CLOSE_S)
         self._server.server_close()
-        self._thread.join()
 
     def _answer(self, environ: dict[str, Any], start: Answer) -> Iterable[bytes]:
         """Loopback alone is open to DNS rebinding: the Host must be ours too."""
@@ -126,6 +135,21 @@ class Metrics:
             return _refuse(start, "405 Method Not Allowed")
         start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
         return [generate_latest(self.registry)]
+
+
+class _Server(WSGIServer):
+    def server_bind(self) -> None:
+        """Without the name lookup of ``http.server``: a recorder waits for no resolver."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+_SERVERS = {False: _Server, True: _Server6}
 
 
 class _Quiet(WSGIRequestHandler):
