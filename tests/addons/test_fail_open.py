@@ -187,6 +187,9 @@ def test_a_killed_relay_leaves_a_whole_capture(tmp_path: Path) -> None:
         for _ in range(2):
             station.sendall(UP)
             assert received(csms, len(UP)) == UP
+        ends_ns = clock.now().mono_ns + int(DEADLINE_S * 1e9)
+        while sum(len(part.read_bytes().splitlines()) for part in relay.capture.glob("*.jsonl")) < 3:
+            assert clock.now().mono_ns < ends_ns, "not stored"  # what is still queued dies with the relay
         relay.process.kill()
         assert relay.ended() == -signal.SIGKILL  # its output ends when the recorder has gone too
     assert "1 stations, 1 connections" in relay.said

@@ -85,7 +85,7 @@ class Recorders:
 
 def test_a_new_recorder_is_told_all_that_passed(pipe: Pipe) -> None:
     recorders = Recorders()
-    handover = Handover(recorders.connect)
+    handover = Handover(recorders.connect, max_items=10_000_000)  # full, it would be another reason to drop
     wire, gone = handover.wire("c1"), handover.wire("c2")
     handover.opened(wire, {"path": "/CP7"}, 0, 0)
     handover.opened(gone, {"path": "/CP8"}, 0, 0)
