@@ -1,5 +1,7 @@
 """What a station is judged against: a certificate, or the specification alone."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from twin.certificate import NAMES, Certificate, load
@@ -30,6 +32,11 @@ class Profile(msgspec.Struct, frozen=True):
     name: str
     certificate: Certificate | None = None
     tolerances: Tolerances = Tolerances()
+
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        """The certified values as a station spells them, by case-folded key; {} without a certificate."""
+        return {} if self.certificate is None else self.certificate.assumed
 
     @property
     def core_only(self) -> bool:
