@@ -44,3 +44,11 @@ def test_it_says_what_it_lacks(case: ThreeWays) -> None:
     assert [finding.detail for finding in play.found if finding.rule == case.rule] == []
     reasons = [why for rule, why in play.analyzer.silences if rule == case.rule]
     assert [why for why in reasons if case.why in why], reasons
+
+
+def test_the_examples_are_these_conversations() -> None:
+    from tests.rules import make_examples
+
+    assert make_examples.FILE.read_text(encoding="utf-8") == make_examples.text(), (
+        "run: python -m tests.rules.make_examples"
+    )

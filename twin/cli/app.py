@@ -239,6 +239,9 @@ def show(
     ] = None,
     certificate: Annotated[bool, typer.Option("--certificate", help="Print the certified profile.")] = False,
     frames: Annotated[bool, typer.Option("--frames", help="Also every frame, a line each.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Also what is inferred: plugs, tags, unplugs, power, link loss.")
+    ] = False,
     tag: Annotated[
         str | None, typer.Option(help="The transactions of this idTag, found by its pseudonym too.")
     ] = None,
@@ -253,7 +256,7 @@ def show(
     """What is in a capture: messages, links, stations, time span, lines that gave nothing.
 
     Examples: twin show site-a.capture; twin show evcc.log --json; twin show --certificate;
-    twin show site-a.capture --tag 04A2B3C4D5E680
+    twin show site-a.capture --events; twin show site-a.capture --tag 04A2B3C4D5E680
     """
     from twin.cli import show as verb
 
@@ -272,6 +275,7 @@ def show(
         verb.show(
             capture,
             frames=frames,
+            events=events,
             format=format,
             log_timezone=log_timezone,
             logged_by=logged_by.value if logged_by else None,
@@ -293,6 +297,10 @@ def check(
         str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
     ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
+    explain_silence: Annotated[
+        bool,
+        typer.Option("--explain-silence", help="Why the other rules said nothing: asked, unknown, content."),
+    ] = False,
     integrity: Annotated[
         bool,
         typer.Option("--integrity", help="Is it what was written? Chain, seals, manifest; exit 3 if not."),
@@ -308,7 +316,8 @@ def check(
     """Check a capture against the schemas, the specification and the certified configuration.
 
     Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
-    twin check --explain T015; twin check --integrity site-a.capture
+    twin check site-a.capture --explain-silence; twin check --explain T015;
+    twin check --integrity site-a.capture
     """
     from twin.cli import check as verb
 
@@ -330,6 +339,7 @@ def check(
             profile=profile,
             fail_on=fail_on.value,
             html=html,
+            explain_silence=explain_silence,
             format=format,
             log_timezone=log_timezone,
             logged_by=logged_by.value if logged_by else None,

@@ -9,8 +9,11 @@ from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, opened, say, say
 from twin.engine.analyzer import Analyzer
 from twin.io.profiles import profile_named
 from twin.model import Finding, Severity
+from twin.report import silence
 from twin.report.findings import as_json, as_text
-from twin.rules import RULES
+from twin.rules import RULES, SPEAKS_FOR
+from twin.rules.beyond import DEFINITIONS, NOT_OBSERVABLE
+from twin.rules.examples import examples
 
 
 def profile_of(name: str | None) -> Profile | None:
@@ -29,6 +32,7 @@ def check(
     profile: str | None,
     fail_on: str,
     html: Path | None,
+    explain_silence: bool,
     format: str | None,  # noqa: A002  # the option's own name
     log_timezone: str | None,
     logged_by: str | None,
@@ -57,9 +61,12 @@ def check(
         except OSError as error:
             raise fail(f"--html {html}: {error.strerror or error}", USAGE) from error
     if as_json:
-        say_json(_json(findings, analyzer.occurrences, profiles))
+        told = _json(findings, analyzer.occurrences, profiles)
+        say_json(told | ({"silence": silence.as_rows(analyzer, RULES)} if explain_silence else {}))
     else:
         say(as_text(findings, analyzer.occurrences))
+        if explain_silence:
+            say("\n" + silence.as_text(analyzer, RULES))
     worst = min((finding.severity.rank for finding in findings), default=99)
     return 1 if worst <= Severity(fail_on).rank else 0
 
@@ -75,21 +82,36 @@ def explain(rule_id: str, *, as_json: bool) -> None:
         raise fail(f"no rule {rule_id!r}; twin check --list-rules names them", USAGE)
     text = inspect.cleandoc(rule.judge.__doc__ or "")
     blame = rule.fault.value if rule.fault else "the sender"
+    example = examples().get(rule.id)
+    silent = sorted(SPEAKS_FOR.get(rule.id, ()))
     if as_json:
-        say_json({"rule": rule.id, "severity": rule.severity, "reference": rule.reference, "text": text})
-    else:
-        say(f"{rule.id}  {rule.severity.value}, to blame: {blame}, {rule.reference}\n\n{text}")
+        told = {"rule": rule.id, "severity": rule.severity, "reference": rule.reference, "text": text}
+        say_json(told | {"example": example, "speaks_for": silent})
+        return
+    say(f"{rule.id}  {rule.severity.value}, to blame: {blame}, {rule.reference}\n\n{text}")
+    if example:
+        say("\nExample\n" + "\n".join(f"  {line}" for line in example["frames"]))
+        say(f"  => {example['severity']}: {example['detail']}")
+    if silent:
+        say(f"\nWhere it speaks, {', '.join(silent)} stay silent: one cause, one finding.")
 
 
 def list_rules(*, as_json: bool) -> None:
-    """Every rule: id, severity, who is to blame, reference, statement."""
+    """Every rule: id, severity, who is to blame, reference, statement; then what is no rule, and why."""
     if as_json:
-        say_json(
-            [
-                {"rule": r.id, "severity": r.severity, "reference": r.reference, "statement": r.statement}
-                for r in RULES
-            ]
-        )
+        rows = [
+            {"rule": r.id, "severity": r.severity, "reference": r.reference, "statement": r.statement}
+            for r in RULES
+        ]
+        told = {"definitions": DEFINITIONS, "not_observable": NOT_OBSERVABLE}
+        remarks = {name: [{"subject": r.subject, "why": r.why} for r in held] for name, held in told.items()}
+        say_json({"rules": rows, **remarks})
         return
     for rule in RULES:
         say(f"{rule.id}  {rule.severity:<7}  {rule.statement}  [{rule.reference}]")
+    say("\nDefinitions, used by other rules")
+    for remark in DEFINITIONS:
+        say(f"{remark.subject}  {remark.why}")
+    say("\nNot observable by a proxy, hence never passed")
+    for remark in NOT_OBSERVABLE:
+        say(f"{remark.subject}: {remark.why}")

@@ -138,6 +138,34 @@ class Rule(msgspec.Struct, frozen=True):
     def statement(self) -> str:
         return (self.judge.__doc__ or "").strip().split("\n", 1)[0]
 
+    @property
+    def needs(self) -> str:
+        """What a capture lacks in which this rule is never asked, in words."""
+        kinds: dict[str, list[str]] = {}
+        for kind, action in self.on:
+            kinds.setdefault(_LACKS[kind], []).append(action)
+        words = [
+            lack.format(" or ".join(sorted(actions)) if all(actions) else "message")
+            for lack, actions in kinds.items()
+        ]
+        who = f" of the {self.by}" if self.by else ""
+        return "no " + ", no ".join(words) + who + (" with a flaw" if self.flawed else "")
+
+
+_LACKS = {
+    EventKind.OPENED: "opening of a connection",
+    EventKind.CLOSED: "end of a connection",
+    EventKind.CALLED: "{}.req",
+    EventKind.ANSWERED: "{}.conf",
+    EventKind.REFUSED: "CALLERROR to {}",
+    EventKind.TIMED_OUT: "unanswered {}",
+    EventKind.ORPHANED: "answer without its CALL",
+    EventKind.MALFORMED: "unreadable message",
+    EventKind.RESET: "gap",
+    EventKind.NOTED: "control frame",
+    EventKind.OVERDUE: "time-out of {}",
+}
+
 
 def to_blame(event: Event) -> Fault:
     """Who sent the message; for a time-out, who owed the answer."""
