@@ -38,7 +38,7 @@ def example(case: ThreeWays) -> dict[str, object]:
 def line(frame: Frame) -> str:
     body = frame.text
     if body is None:
-        facts = {key: value for key, value in frame.facts.items() if key not in ("path",)}
+        facts = {key: value for key, value in frame.facts.items() if key != "path"}
         body = f"({frame.kind}{' ' + json.dumps(facts, default=str) if facts else ''})"
     elif frame.kind is not Kind.TEXT:
         body = f"({frame.kind}) {body}"

@@ -1,4 +1,4 @@
-"""Every rule fires on its own conversation, is silent on the counter-example, and knows what it does not know."""
+"""Every rule fires on its own conversation, is silent on its counter-example, and says what it lacks."""
 
 import pytest
 

@@ -33,7 +33,7 @@ class Confidence(StrEnum):
 
 
 class Inferred(msgspec.Struct, frozen=True, kw_only=True):
-    """One inferred event: ``at_us`` and ``seq`` are those of the frame that gave it away, ``why`` the pattern."""
+    """One inferred event: ``at_us`` and ``seq`` of the frame that gave it away, ``why`` names the pattern."""
 
     what: What
     confidence: Confidence
@@ -65,7 +65,7 @@ def infer(step: Step) -> list[Inferred]:
 
 
 def _from_status(step: Step) -> list[Inferred]:
-    """Available to Preparing is a plug unless a tag or the CSMS came first; Finishing to Available an unplug."""
+    """Available to Preparing is a plug unless a tag came first; Finishing to Available an unplug."""
     connector_id = integer(step.payload.get("connectorId"))
     known = step.before.connectors.get(connector_id) if connector_id else None
     status = word(step.payload.get("status"))
@@ -101,7 +101,7 @@ def _from_boot(step: Step) -> list[Inferred]:
 
 
 def _from_opening(step: Step) -> list[Inferred]:
-    """The connection before ended, and the station is back; a boot will tell whether it was more than that."""
+    """The connection before ended and the station is back; a boot will tell whether it was more."""
     outages = step.after.socket.outages
     if not outages or outages == step.before.socket.outages:
         return []
@@ -110,9 +110,9 @@ def _from_opening(step: Step) -> list[Inferred]:
 
 
 def _authorized_since(step: Step, since_us: int) -> bool:
-    verdicts = step.before.id_tags.values()
-    remotes = step.before.remote_starts.values()
-    return any(told.at_us >= since_us for told in (*verdicts, *remotes))
+    before = step.before
+    tags = any(told.at_us >= since_us for told in before.id_tags.values())
+    return tags or any(told.at_us >= since_us for told in before.remote_starts.values())
 
 
 def _told(

@@ -1,4 +1,4 @@
-"""Why a rule said nothing: it was never asked, it lacked evidence, or it found nothing (``--explain-silence``)."""
+"""Why a rule said nothing: never asked, no evidence, or nothing to object to (``--explain-silence``)."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -13,7 +13,7 @@ class Remark(msgspec.Struct, frozen=True):
 # Ids of the rule book that name something other rules use.
 DEFINITIONS: tuple[Remark, ...] = (
     Remark(
-        "P010", "the heartbeat interval in force is the last of Boot.interval and ChangeConfiguration (§4.2)"
+        "P010", "the heartbeat interval in force: the last of Boot.interval and ChangeConfiguration (§4.2)"
     ),
     Remark("R008", "a StopTransaction inside an offline gap with the starting idTag is right (TC_038)"),
 )
@@ -27,9 +27,7 @@ NOT_OBSERVABLE: tuple[Remark, ...] = (
     Remark("ResetRetries", "retries inside the station send nothing"),
     Remark("changes at the station", "a local display or a service tool writes keys without a message"),
     Remark("discarded messages", "what a station gave up is seen only by its absence"),
-    Remark(
-        "delay to the peers", "times are those of the recorder; the network beyond it is part of each latency"
-    ),
+    Remark("delay to the peers", "times are the recorder's; the network beyond it is part of each latency"),
     Remark("inside pinned TLS", "a station that pins another authority cannot be read at all"),
     Remark("pings and closes", "control frames, close codes and abrupt ends in WebSocket mode and in logs"),
 )

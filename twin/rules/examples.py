@@ -8,6 +8,6 @@ from typing import Any
 
 @cache
 def examples() -> dict[str, dict[str, Any]]:
-    """By rule id: ``frames`` (lines of text, the telling ones), ``severity`` and ``detail`` of the finding."""
+    """By rule id: ``frames`` (the telling lines), ``severity`` and ``detail`` of the finding."""
     text = (resources.files("twin.rules") / "examples.jsonl").read_text(encoding="utf-8")
     return {row["rule"]: row for row in map(json.loads, text.splitlines())}
