@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from twin.model import Awaited
+from twin.protocol.metering import Sample
 
 
 class Registration(StrEnum):
@@ -260,6 +261,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     connectorId, ``id_tags``, ``unanswered_tags`` and ``remote_starts`` by case-folded idTag, ``config`` and
     ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context), ``awaited`` by (what,
     connectorId or transactionId).
+    ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
     had been running before it, with transactions nobody saw. ``assumed`` are the certified values that hold
     where nothing was observed (the analyzer sets them with the profile).
@@ -302,6 +304,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     listed_keys: frozenset[str] | None = None  # of an answer with all keys
     assumed: Mapping[str, str] = {}
     sampling: Mapping[tuple[int, str], SampleSet] = {}
+    heard: tuple[Sample, ...] = ()
     idle_aligned: Mapping[int, int] = {}
     failing: tuple[Failing, ...] = ()
     reset: ResetAsked | None = None

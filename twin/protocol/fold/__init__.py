@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 _EXCHANGES = frozenset({EventKind.CALLED, EventKind.ANSWERED, EventKind.REFUSED, EventKind.TIMED_OUT})
+_COUNTED_STAMPS = 64  # whether a station writes milliseconds is known by then (rule P005)
 _SHARE = 16  # of the newest answer time in the running mean
 
 
@@ -52,10 +53,11 @@ def _exchanged(state: StationState, event: Event) -> StationState:
     answers, mean_us = state.csms_answers, state.csms_mean_us
     socket, spoke_before = state.socket, state.spoke_before_boot
     if station_calls and event.asked:
-        for _, text in stamps_of(event.asked.call.payload):
-            stamp = parse_stamp(text)
-            total += 1
-            fractional += bool(stamp and stamp.fraction_digits)
+        if total < _COUNTED_STAMPS:
+            for _, text in stamps_of(event.asked.call.payload):
+                stamp = parse_stamp(text)
+                total += 1
+                fractional += bool(stamp and stamp.fraction_digits)
         if socket.spoke_seq is None and event.frame is not None:
             socket = replace(socket, spoke_seq=event.frame.seq)
         if state.booted_us is None and event.action != "BootNotification":

@@ -41,7 +41,7 @@ def meter_called(state: StationState, event: Event) -> StationState:
     sampling = dict(state.sampling)
     for context, (stamp_us, measurands) in newest_of.items():
         sampling[connector_id, context] = SampleSet(stamp_us, frozenset(measurands), seq, transaction_id)
-    state = replace(state, sampling=newest(sampling, REMEMBERED))
+    state = replace(state, sampling=newest(sampling, REMEMBERED), heard=samples)
     if transaction is None and _CLOCK in newest_of and state.transaction_on(connector_id) is None:
         idle = {**state.idle_aligned, connector_id: state.idle_aligned.get(connector_id, 0) + 1}
         state = replace(state, idle_aligned=newest(idle, REMEMBERED))
