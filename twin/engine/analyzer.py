@@ -24,6 +24,7 @@ _SUBPROTOCOL = "ocpp1.6"
 _LONGEST_DETAIL = 500  # characters: the evidence stands in the frames
 
 
+_REMEMBERED = 65_536  # findings told: a repeat of an older one is told again
 _STRANGERS = 4096  # unknown action names come from the wire
 
 type _Subject = tuple[str, object]
@@ -48,7 +49,7 @@ class Analyzer:
         self._states: dict[str, StationState] = {}
         self._profiles: dict[str, Profile] = {}
         self._due: list[tuple[int, bool, str]] = []  # time, whether a station's state waits, link or station
-        self._told: set[tuple[object, ...]] = set()
+        self._told: dict[tuple[object, ...], None] = {}
         self._explained: dict[tuple[str, str, _Subject], None] = {}
         self.occurrences: Counter[str] = Counter()
         self.silences: Counter[tuple[str, str]] = Counter()
@@ -129,7 +130,9 @@ class Analyzer:
             self.occurrences[rule.id] += 1
             told = (rule.id, who, found.connector_id, found.transaction_id, found.key)
             if told not in self._told:
-                self._told.add(told)
+                self._told[told] = None
+                if len(self._told) > _REMEMBERED:
+                    del self._told[next(iter(self._told))]
                 findings.append(_finding(rule, found, step))
         return findings
 
