@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from itertools import islice
+from pathlib import Path
 
 from _common import asked_for, stream
 
@@ -41,8 +42,8 @@ def growth(messages: int, *, judged: bool) -> float:
 
 
 def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as held:
-        return int(held.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """What is found in traffic that nobody here wrote, and a reader's verdict on each finding.
 
-``python -m tests.rules.independent FOLDER`` writes a dossier per finding into FOLDER, outside the checkout: the
-rule's statement and clause, and the frames around it, for a reader who knows the clause and not the code. The
-verdicts stand in ``independent.tsv``: file, frame, rule, severity, verdict, reader's reason; no text of the logs.
+``python -m tests.rules.independent FOLDER`` writes a dossier per finding into FOLDER, outside the checkout:
+the rule's statement and clause, and the frames around it, for a reader who knows the clause and not the code.
+The verdicts stand in ``independent.tsv``: file, frame, rule, severity, verdict, reason; no text of the logs.
 """
 
 import sys

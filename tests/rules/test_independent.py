@@ -1,4 +1,4 @@
-"""Every error and warning in independent traffic was read by a person who knew the clause and not the code."""
+"""Every error and warning in independent traffic was read by one who knew the clause and not the code."""
 
 from collections import Counter
 from pathlib import Path
