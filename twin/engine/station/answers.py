@@ -102,7 +102,7 @@ def _change_configuration(station: "Station", payload: dict[str, Any], now_us: i
 
 
 def _remote_start(station: "Station", payload: dict[str, Any], now_us: int) -> Answer:
-    """5.11: a connector that can start, and only then; the charging profile is ignored without the profile."""
+    """5.11: a connector that can start, and only then; a charging profile is ignored."""
     connector_id = payload.get("connectorId")
     if connector_id is None:
         point = next(

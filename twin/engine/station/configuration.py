@@ -1,4 +1,4 @@
-"""The station's configuration keys: every certified key, type, range and access, and how it answers for them."""
+"""The station's configuration keys: every certified key, type, range and access, and its answers."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ from twin.protocol.config_keys import Access, ValueType, is_valid_value, lookup
 _PROFILE_KEYS = frozenset(
     {
         "localauthlistenabled", "localauthlistmaxlength", "sendlocallistmaxlength",
-        "reserveconnectorzerosupported", "chargeprofilemaxstacklevel", "chargingscheduleallowedchargingrateunit",
+        "reserveconnectorzerosupported", "chargeprofilemaxstacklevel",
+        "chargingscheduleallowedchargingrateunit",
         "chargingschedulemaxperiods", "connectorswitch3to1phasesupported", "maxchargingprofilesinstalled",
         "supportedfiletransferprotocols",
     }
@@ -29,7 +30,7 @@ class Entry(msgspec.Struct):
 
 
 class Configuration:
-    """The keys by case-folded name; ``written`` are those that differ from the certificate, to be persisted."""
+    """The keys by case-folded name; ``written`` are those that were written before, from the store."""
 
     def __init__(self, certificate: Certificate, behaviour: Behaviour, written: dict[str, str]) -> None:
         self._behaviour = behaviour

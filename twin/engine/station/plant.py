@@ -1,4 +1,4 @@
-"""The world outside the wire: cars, cables, the meters and the mains. Energy in integer mWh, times in UTC µs."""
+"""The world outside the wire: cars, cables, meters and the mains. Energy in integer mWh, times in UTC µs."""
 
 from math import exp, log, sqrt
 from typing import Literal
@@ -148,7 +148,7 @@ class Outlet:
         return Reading(register_mwh, *self._volts_and_amps(power_w(self.car, drawn_us)))
 
     def _volts_and_amps(self, watts: float) -> tuple[float, float]:
-        """P = V·I with V = V0 − R·I."""
+        """P = V·I with V = V0 - R·I."""
         v0, r = self._voltage_v, self._line_ohm
         amps = watts / v0 if not r else (v0 - sqrt(max(v0 * v0 - 4 * r * watts, 0.0))) / (2 * r)
         return v0 - r * amps, amps

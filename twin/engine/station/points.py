@@ -66,7 +66,7 @@ class Point:
 
 
 def steps_between(before: str | None, after: str) -> list[str]:
-    """What is reported to get from ``before`` to ``after`` by cells of the table; ``before`` None: anything."""
+    """What is reported to get from ``before`` to ``after`` by cells of the table (4.9)."""
     if before is None or after == before or after in TRANSITIONS[before]:
         return [after]
     between = next(

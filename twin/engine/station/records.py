@@ -1,4 +1,4 @@
-"""What must survive a power cut, and what travels: transactions, queued messages, and the store's commands."""
+"""What must survive a power cut, and what travels: transactions, queued messages, commands to the store."""
 
 from typing import Any, Literal
 

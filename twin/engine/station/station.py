@@ -1,4 +1,4 @@
-"""One OCPP 1.6-J charging station, Core profile, as a Machine: acts and frames in, frames out, time an argument.
+"""One OCPP 1.6-J charging station, Core profile, as a Machine: acts and frames in, frames out.
 
 Layers: the link with its back-off, the registration, the dispatcher (``uplink``), what must survive a power
 cut (``records``), connectors 1 to N whose status is derived from facts (``points``), one reader, the
