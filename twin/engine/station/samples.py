@@ -33,5 +33,5 @@ def _sampled(measurand: str, reading: Reading, context: str, quirks: frozenset[s
             text = f"{reading.voltage_v:.1f}"
     if "comma-decimal" in quirks:
         text = text.replace(".", ",")
-    value = {"value": text, "context": context, "measurand": measurand, "location": "Outlet", "unit": unit}
+    value = {"value": text, "context": context, "measurand": measurand, "unit": unit}
     return {key: held for key, held in value.items() if held}

@@ -415,7 +415,7 @@ class Station:
 
     def _start_heartbeat(self, now_us: int) -> None:
         interval_s = self.configuration.count("HeartbeatInterval")
-        if interval_s and "no-heartbeat" not in self.quirks:
+        if interval_s > 0 and "no-heartbeat" not in self.quirks:
             self._set(("heartbeat", 0), now_us + interval_s * SECOND_US)
         else:
             self._cancel(("heartbeat", 0))
@@ -449,7 +449,7 @@ class Station:
                 self._start_heartbeat(now_us)
         self._set_message_timer()
         self._set_retry()
-        if self._resetting and (not self.uplink.queue or not self.up):
+        if self._resetting and (self.uplink.idle or not self.up):
             self._reset_now(0, now_us)
 
     def _bound(self, queued: Queued, now_us: int) -> dict[str, Any]:
@@ -608,7 +608,7 @@ class Station:
         timeout_us = self.configuration.count("ConnectionTimeOut") * SECOND_US
         point.authorization = Authorization(tag, parent, now_us + timeout_us, remote)
         self.notify(point, now_us)
-        if timeout_us:
+        if timeout_us > 0:
             self._set(("time-out", point.connector_id), now_us + timeout_us)
 
     def connector_for_tag(self) -> Point | None:
@@ -776,7 +776,7 @@ class Station:
         """The phase is that of the transaction's start (9.1.19)."""
         tx = self._tx_of(self.points[number])
         interval_us = self.configuration.count("MeterValueSampleInterval") * SECOND_US
-        if tx is None or not interval_us:
+        if tx is None or interval_us <= 0:
             self._cancel(("sample", number))
             return
         done = (now_us - tx.started_us) // interval_us
@@ -792,7 +792,7 @@ class Station:
 
     def _set_aligned(self, now_us: int) -> None:
         interval_us = self.configuration.count("ClockAlignedDataInterval") * SECOND_US
-        if not interval_us:
+        if interval_us <= 0:
             self._cancel(("aligned", 0))
             return
         local_us = now_us + self._offset_us

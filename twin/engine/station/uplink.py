@@ -33,6 +33,11 @@ class Uplink:
         self._sent = 0
 
     @property
+    def idle(self) -> bool:
+        """Everything is said and answered."""
+        return not (self.queue or self.urgent or self.in_flight)
+
+    @property
     def may_send(self) -> bool:
         return len(self.in_flight) < (_CALLS_OF_A_QUIRK if "calls-in-flight" in self._quirks else 1)
 
