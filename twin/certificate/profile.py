@@ -20,6 +20,16 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
     millisecond_stamps: int = 20
     stop_frame_bytes: int = 256 * 1024
     failed_start_us: int = 10_000_000
+    retry_share: float = 0.1  # of the retry interval, from the send or from the failure
+    reconnect_us: int = 1_000_000  # handshakes closer than this, again and again
+    queue_us: int = 60_000_000  # until the delivery of what waited begins
+    drift_us: int = 5_000_000  # station clock against currentTime
+    grid_us: int = 1_000_000  # of clock-aligned data; a tenth of it is not told at all
+    energy_share: float = 0.1  # between the register and the integral of voltage and current
+    order_us: int = 1_000_000  # between StopTransaction and its last sample
+    busy_connectors: int = 12  # from which the throughput is judged
+    flaps: int = 6  # status changes a minute
+    triggered_slack_s: float = 0.999  # the certificate measured whole seconds
 
     def timer_slack_us(self, interval_us: int) -> int:
         """max(2 s, 5 % of the interval)."""
@@ -27,11 +37,15 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """A name for the report, the certificate if there is one, and the tolerances in use."""
+    """A name for the report, the certificate if there is one, and the tolerances in use.
+
+    ``lab``: a test tool writes its own configuration here, so that another value is no drift.
+    """
 
     name: str
     certificate: Certificate | None = None
     tolerances: Tolerances = Tolerances()
+    lab: bool = False
 
     @property
     def assumed(self) -> Mapping[str, str]:

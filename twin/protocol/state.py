@@ -43,6 +43,7 @@ class Wait(StrEnum):
     STOP_AFTER_UNPLUG = "StopTransaction after the EV side disconnected"
     STOP_AFTER_RESET = "StopTransaction after Reset"
     BOOT_AFTER_RESET = "BootNotification after Reset"
+    HEARTBEAT = "a Heartbeat within 24 hours"
     RESEND = "the failed transaction message again"
     PONG = "a pong"
     OLD_LINK_ENDS = "the end of the earlier connection"
@@ -71,8 +72,8 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempts`` are the newest handshakes, refused ones included; ``others`` the links that were still open
     when this one opened, with their opening time; ``errors`` the newest CALLERRORs on it (frame numbers) and
-    ``error_us`` the time of the last. ``spoke_seq`` is the station's first CALL on it, ``boot_seq`` its
-    BootNotification on it.
+    ``error_us`` the time of the last. ``queue_seq`` is the first message from the queue, ``spoke_seq`` the
+    station's first CALL on it, ``boot_seq`` its BootNotification on it.
     """
 
     whole: bool = False
@@ -85,6 +86,7 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
     others: Mapping[str, int] = {}
     errors: tuple[int, ...] = ()
     error_us: int = 0
+    queue_seq: int | None = None
     ended_us: int | None = None  # of the connection before
     outages: tuple[Outage, ...] = ()
 
@@ -149,9 +151,10 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     ``transaction_id`` is ``None`` until StartTransaction.conf. ``register_wh`` is the newest register value
     (meterStart at first), ``resolution_wh`` one unit of its last digit, ``register_us`` its time stamp.
     ``sampled_us`` is the stamp of the newest periodic sample, ``None`` where the phase is unknown.
-    ``latest_us`` is the newest stamp of any of its messages. ``queued`` says that the StartTransaction was
-    older than its connection (G4). ``remote_seq`` is the RemoteStartTransaction it answers to.
-    ``vi_wh`` integrates voltage times current over the samples, ``None`` where they do not allow it.
+    ``latest_us`` is the newest stamp of its messages, clock-aligned data excepted. ``queued`` says that the
+    StartTransaction was older than its connection (G4). ``remote_seq`` is the RemoteStartTransaction it
+    answers to. ``vi_wh`` integrates voltage times current over the samples, ``None`` where they do not allow
+    it.
     """
 
     transaction_id: int | None = None
@@ -252,6 +255,14 @@ class Failing(msgspec.Struct, frozen=True, kw_only=True):
     pending: bool = False
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """An Authorize or StatusNotification that failed: it may be sent again, and need not be."""
+
+    action: str
+    payload: Any
+    seq: int
+
+
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the traffic has shown of one station. Changed only by ``fold``.
 
@@ -296,6 +307,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     last_stop: Mapping[int, Transaction] = {}
     zero_starts: int = 0
     id_tags: Mapping[str, Verdict] = {}
+    asked_tag: tuple[str, int, int] = ("", 0, 0)  # of the newest Authorize: idTag, frame, arrival
     unanswered_tags: Mapping[str, Unanswered] = {}
     remote_starts: Mapping[str, RemoteStart] = {}
     config: Mapping[str, Configured] = {}
@@ -307,6 +319,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     heard: tuple[Sample, ...] = ()
     idle_aligned: Mapping[int, int] = {}
     failing: tuple[Failing, ...] = ()
+    failed_notices: tuple[Notice, ...] = ()
     reset: ResetAsked | None = None
     heartbeat_us: int | None = None
     csms_answers: int = 0

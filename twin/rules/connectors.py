@@ -1,14 +1,19 @@
-"""Family S: connector numbers and status."""
+"""Family S, first part: connector numbers, and what one StatusNotification may say."""
 
 from collections.abc import Iterable
 
 from twin.model import Severity
 from twin.protocol.connectors import CONNECTOR_0_STATUSES, TRANSITIONS, omitted_between
 from twin.protocol.fold import integer, word
-from twin.rules.step import Found, Step
+from twin.rules.step import NO_CERTIFICATE, NO_CONNECTOR, NO_EARLIER_STATUS, NO_VALUE, Found, Step, Unknown
+
+_EV_ERROR_STATUSES = ("Preparing", "SuspendedEV", "SuspendedEVSE", "Finishing")
+_NO_STATUS = Unknown("no status in the message")
+_NO_FAULT_BEGIN = Unknown("the status before the fault was not seen")
+_TRIGGERED_US = 60_000_000
 
 
-def transition_in_table(step: Step) -> Iterable[Found] | None:
+def transition_in_table(step: Step) -> Iterable[Found] | Unknown | None:
     """A status change is one of the possible transitions of OCPP 1.6 §4.9.
 
     Pitfalls: the table is descriptive; short states may vanish (MinimumStatusDuration), so what is reachable
@@ -16,7 +21,9 @@ def transition_in_table(step: Step) -> Iterable[Found] | None:
     """
     connector_id, status = _report(step)
     known = step.before.connectors.get(connector_id) if connector_id is not None else None
-    if known is None or not connector_id or status == known.status:
+    if known is None:
+        return NO_EARLIER_STATUS
+    if not connector_id or status == known.status:
         return None
     allowed = TRANSITIONS.get(known.status)
     if allowed is None or status in allowed or status not in TRANSITIONS:
@@ -34,18 +41,51 @@ def transition_in_table(step: Step) -> Iterable[Found] | None:
     ]
 
 
-def connector_0_status(step: Step) -> Iterable[Found] | None:
+def not_repeated(step: Step) -> Iterable[Found] | Unknown | None:
+    """The same status is not sent again without a change of errorCode, info or vendorErrorCode.
+
+    OCPP 1.6 §4.9. Pitfalls: legal after a boot, a connection, TriggerMessage and a request to be Operative.
+    """
+    connector_id, status = _report(step)
+    known = step.before.connectors.get(connector_id) if connector_id is not None else None
+    if known is None or connector_id is None:
+        return NO_EARLIER_STATUS
+    if known.status != status:
+        return None
+    payload, before = step.payload, step.before
+    told = (payload.get("errorCode"), payload.get("info", ""), payload.get("vendorErrorCode", ""))
+    if told != (known.error_code, known.info, known.vendor_error):
+        return None
+    asked_us = before.triggers.get("StatusNotification")
+    if asked_us is not None and step.event.at_us - asked_us <= _TRIGGERED_US:
+        return None
+    for number in (connector_id, 0):
+        available = before.availability.get(number)
+        if available is not None and available.at_us >= known.at_us:
+            return None
+    return [
+        Found(
+            detail=f"connector {connector_id} reports {status} again, nothing changed",
+            connector_id=connector_id,
+            evidence=(known.seq,),
+        )
+    ]
+
+
+def connector_0_status(step: Step) -> Iterable[Found] | Unknown | None:
     """Connector 0 is only Available, Unavailable or Faulted.
 
     OCPP 1.6 §4.9, §7.7. Pitfalls: none.
     """
     connector_id, status = _report(step)
+    if connector_id is None:
+        return NO_CONNECTOR
     if connector_id != 0 or not status or status in CONNECTOR_0_STATUSES:
         return None
     return [Found(detail=f"connector 0 reports {status}", connector_id=0, key=status)]
 
 
-def connector_in_range(step: Step) -> Iterable[Found] | None:
+def connector_in_range(step: Step) -> Iterable[Found] | Unknown | None:
     """A connectorId lies between 0 and NumberOfConnectors.
 
     OCPP 1.6 §3.8. Pitfalls: the number comes from GetConfiguration (error) or only from the certificate
@@ -53,11 +93,13 @@ def connector_in_range(step: Step) -> Iterable[Found] | None:
     """
     connector_id = integer(step.payload.get("connectorId"))
     if connector_id is None:
-        return None
+        return NO_CONNECTOR
     if connector_id < 0:
         return [Found(detail=f"connectorId {connector_id}", connector_id=connector_id)]
     known = step.seconds_in_force("NumberOfConnectors")
-    if known is None or connector_id <= known[0]:
+    if known is None:
+        return NO_VALUE
+    if connector_id <= known[0]:
         return None
     return [
         Found(
@@ -69,49 +111,89 @@ def connector_in_range(step: Step) -> Iterable[Found] | None:
     ]
 
 
-def never_reserved(step: Step) -> Iterable[Found] | None:
+def never_reserved(step: Step) -> Iterable[Found] | Unknown | None:
     """``Reserved`` does not occur: the Reservation profile is not certified.
 
     Certificate, functionalities. Pitfalls: a local reservation feature could exist.
     """
-    connector_id, status = _report(step)
     certificate = step.profile.certificate
-    if status != "Reserved" or certificate is None or "Reservation" in certificate.profiles:
+    if certificate is None:
+        return NO_CERTIFICATE
+    connector_id, status = _report(step)
+    if status != "Reserved" or "Reservation" in certificate.profiles:
         return None
     return [Found(detail=f"connector {connector_id} reports Reserved", connector_id=connector_id)]
 
 
-def faulted_has_a_code(step: Step) -> Iterable[Found] | None:
+def faulted_has_a_code(step: Step) -> Iterable[Found] | Unknown | None:
     """Faulted comes with an errorCode other than NoError.
 
     OCPP 1.6 §4.9, §7.6. Pitfalls: an errorCode in another status is a warning of the station, and legal.
     """
     connector_id, status = _report(step)
+    if not status:
+        return _NO_STATUS
     if status != "Faulted" or step.payload.get("errorCode") != "NoError":
         return None
     return [Found(detail=f"connector {connector_id} Faulted with NoError", connector_id=connector_id)]
 
 
-def ev_communication_error(step: Step) -> Iterable[Found] | None:
+def ev_communication_error(step: Step) -> Iterable[Found] | Unknown | None:
     """EVCommunicationError comes only with Preparing, SuspendedEV, SuspendedEVSE or Finishing.
 
     OCPP 1.6 §4.9 (SHALL). Pitfalls: none.
     """
     connector_id, status = _report(step)
-    fitting = ("Preparing", "SuspendedEV", "SuspendedEVSE", "Finishing")
-    if step.payload.get("errorCode") != "EVCommunicationError" or status in fitting:
+    if not status:
+        return _NO_STATUS
+    if step.payload.get("errorCode") != "EVCommunicationError" or status in _EV_ERROR_STATUSES:
         return None
     return [Found(detail=f"EVCommunicationError while {status}", connector_id=connector_id)]
 
 
-def error_code_fits_product(step: Step) -> Iterable[Found] | None:
+def fault_returns(step: Step) -> Iterable[Found] | Unknown | None:
+    """A cleared fault returns to the status before the fault.
+
+    OCPP 1.6 §4.9, I1 to I8. Pitfalls: what happened meanwhile explains another status: the transaction ended,
+    the car left or came, the availability was changed; after a boot or a connection nothing is known.
+    """
+    connector_id, status = _report(step)
+    known = step.before.connectors.get(connector_id) if connector_id is not None else None
+    if known is None or connector_id is None:
+        return NO_EARLIER_STATUS
+    if known.status != "Faulted" or status == "Faulted" or connector_id == 0:
+        return None
+    earlier = known.before_fault
+    if not earlier:
+        return _NO_FAULT_BEGIN
+    stopped = step.before.last_stop.get(connector_id)
+    if status == earlier or (stopped is not None and stopped.stop_arrived_us >= known.since_us):
+        return None
+    available = step.before.availability.get(connector_id) or step.before.availability.get(0)
+    if available is not None and available.at_us >= known.since_us:
+        return None
+    plugged = earlier in ("Available", "Finishing") and status == "Preparing"
+    left = earlier in ("Preparing", "Finishing") and status == "Available"
+    held = {earlier, status} <= {"Charging", "SuspendedEV", "SuspendedEVSE"}
+    if plugged or left or held:
+        return None
+    return [
+        Found(
+            detail=f"connector {connector_id}: {earlier}, then Faulted, then {status}",
+            connector_id=connector_id,
+            evidence=(known.seq,),
+        )
+    ]
+
+
+def error_code_fits_product(step: Step) -> Iterable[Found] | Unknown | None:
     """No ConnectorLockFailure from a fixed cable, no LocalListConflict without a list.
 
     Certificate, hardware and functionalities. Pitfalls: none.
     """
     certificate = step.profile.certificate
     if certificate is None:
-        return None
+        return NO_CERTIFICATE
     code = word(step.payload.get("errorCode"))
     lock = code == "ConnectorLockFailure" and certificate.fixed_cable
     listed = code == "LocalListConflict" and "Local Authorization List Manager" not in certificate.profiles

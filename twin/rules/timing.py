@@ -1,17 +1,20 @@
-"""Family P: response times, time stamps and heartbeat."""
+"""Family P, first part: response times, triggered functions and the heartbeat."""
 
 from collections.abc import Iterable
 
 from twin.certificate import Certificate
-from twin.model import EventKind, Fault, Severity, Side
-from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import Found, Step
+from twin.model import Awaited, EventKind, Fault, Severity, Side
+from twin.protocol.fold import integer, word
+from twin.protocol.state import Wait
+from twin.rules.step import NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
 
 _UNTIMED = frozenset({"GetDiagnostics", "UpdateFirmware", "RemoteStartTransaction"})
-_FIRST_YEAR_US = 1_262_304_000_000_000  # 2010-01-01, before OCPP 1.5
+_NO_TIMES = Unknown("the capture has no times of its own")
+_NO_EARLIER = Unknown("no earlier exchange on this connection was seen")
+_NO_TRIGGER = Unknown("what triggers this message was not seen")
 
 
-def response_time(step: Step) -> Iterable[Found] | None:
+def response_time(step: Step) -> Iterable[Found] | Unknown | None:
     """The station answers a CALL of the CSMS within the certified 5 s.
 
     Certificate, "OCPP response timeout". Pitfalls: above the measured 2 s (whole seconds, so 2.999 s) it is a
@@ -22,7 +25,44 @@ def response_time(step: Step) -> Iterable[Found] | None:
     return _slow(step, "response")
 
 
-def remote_start_time(step: Step) -> Iterable[Found] | None:
+def triggered_function_time(step: Step) -> Iterable[Found] | Unknown | None:
+    """A message that another one triggers comes within the certified 5 s.
+
+    Certificate, "OCPP triggered function timeout": StopTransaction after RemoteStop, StatusNotification after
+    ChangeAvailability, SuspendedEVSE after a refused start, Authorize after RemoteStart, StartTransaction
+    after Authorize where a car is plugged. Pitfalls: above the measured 4 s it is a note; the time that an
+    unanswered CALL of the station's own blocks it is subtracted; a human act in between breaks the chain.
+    """
+    certificate = step.profile.certificate
+    if certificate is None:
+        return NO_CERTIFICATE
+    figures = _figures(certificate, "triggered_function")
+    trigger = _TRIGGERS[step.event.action](step)
+    if trigger is None or figures is None:
+        return _NO_TRIGGER
+    since_us, blocked_us, seq, what = trigger
+    held_us = step.before.blocked_us - blocked_us
+    if step.before.calling_us is not None:
+        held_us += step.event.at_us - step.before.calling_us
+    took_s = (step.event.at_us - since_us - held_us) / 1e6
+    limit_s, measured_s = figures
+    slack_s = step.profile.tolerances.triggered_slack_s
+    if took_s <= measured_s:
+        return None
+    beyond = took_s > limit_s - 1 + slack_s
+    named = f"limit {limit_s} s" if beyond else f"certified measurement {measured_s} s"
+    return [
+        Found(
+            detail=f"{step.event.action} {took_s:.3f} s after {what}, {named}",
+            severity=None if beyond else Severity.NOTE,
+            evidence=(seq,),
+            provenance="certified",
+            key=f"{what}{beyond}",
+        )
+    ]
+
+
+def remote_start_time(step: Step) -> Iterable[Found] | Unknown | None:
     """RemoteStartTransaction is answered within the certified 5 s.
 
     Certificate, "Response time RemoteStartTransaction". Pitfalls: as P001.
@@ -30,82 +70,41 @@ def remote_start_time(step: Step) -> Iterable[Found] | None:
     return _slow(step, "remote_start")
 
 
-def csms_in_time(step: Step) -> Iterable[Found] | None:
+def csms_in_time(step: Step) -> Iterable[Found] | Unknown | None:
     """The CSMS answers before MessageTimeout.
 
-    ER 3.82. Pitfalls: the time-out is the station's; a late answer is only seen because it came at all.
+    ER 3.82. Pitfalls: the time-out is the station's; a late answer is only seen because it came at all; an
+    answer near the start of a capture may belong to a CALL that nobody saw (G9).
     """
-    if step.event.why != "late" or step.event.sender is not Side.CSMS or step.event.message is None:
+    if step.event.sender is not Side.CSMS or step.event.message is None:
+        return None
+    if step.event.why == "edge":
+        return _NO_EARLIER
+    if step.event.why != "late":
         return None
     return [Found(detail=f"late answer to {step.event.message.message_id[:40]}")]
 
 
-def milliseconds(step: Step) -> Iterable[Found] | None:
-    """Time stamps carry milliseconds, as certified.
-
-    Certificate, "Device supports sending milliseconds in timestamps"; OCPP 1.6 §3.15. Pitfalls: a sender may
-    omit a zero fraction, so the verdict waits for 20 stamps, all without one.
-    """
-    certificate, needed = step.profile.certificate, step.profile.tolerances.millisecond_stamps
-    before, after = step.before, step.after
-    if certificate is None or not certificate.milliseconds or after.fractional_stamps:
-        return None
-    if not before.station_stamps < needed <= after.station_stamps:
-        return None
-    return [Found(detail=f"{after.station_stamps} time stamps, none with a fraction", provenance="certified")]
-
-
-def stamps_are_iso(step: Step) -> Iterable[Found] | None:
-    """Time stamps are ISO 8601 with a zone.
-
-    OCPP 1.6 §3.14, §3.15 (MUST). Pitfalls: unreadable or impossible is an error; ISO 8601 beyond RFC 3339
-    (no zone, ``+0900``, no seconds) a warning; offsets and any number of fraction digits are fine.
-    """
-    found = []
-    for path, text in step.stamps:
-        stamp = parse_stamp(text)
-        field = path.rsplit("/", 1)[-1]
-        if stamp is None:
-            found.append(Found(detail=f"{path} {text[:40]!r} is no time", key=f"{field} unreadable"))
-        elif not stamp.strict:
-            detail = f"{path} {text[:40]!r} is not RFC 3339"
-            found.append(Found(detail=detail, severity=Severity.WARNING, key=f"{field} loose"))
-    return found
-
-
-def stamps_plausible(step: Step) -> Iterable[Found] | None:
-    """No time stamp lies more than 60 s in the future, or before 2010.
-
-    Pitfalls: the future is judged only against a recorder's own clock, not against log time; a first boot
-    without a clock is common; late data is queued, not wrong (G4).
-    """
-    frame = step.event.frame
-    for path, text in step.stamps:
-        stamp = parse_stamp(text)
-        if stamp is None or not path.endswith(("/timestamp", "/currentTime")):
-            continue
-        if stamp.at_us < _FIRST_YEAR_US:
-            return [Found(detail=f"{path} {text[:40]} before 2010", key="past")]
-        ahead_us = stamp.at_us - step.event.at_us
-        if frame and frame.mono_ns is not None and ahead_us > step.profile.tolerances.clock_us:
-            return [Found(detail=f"{path} {ahead_us / 1e6:.0f} s in the future", key="future")]
-    return None
-
-
-def not_silent(step: Step) -> Iterable[Found] | None:
+def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     """The station is not silent for longer than the heartbeat interval.
 
     OCPP 1.6 §4.6, §9.1.10. Pitfalls: any exchange counts, a Heartbeat may be skipped; the interval is the
     last of Boot.interval and ChangeConfiguration; 5 % (at least 2 s) and the ends of a link are allowed for.
     """
     before = step.before
-    known = step.seconds_in_force("HeartbeatInterval")
-    if known is None or known[0] <= 0 or not known[1].observed or before.last_exchange_us is None:
-        return None
-    interval_us = known[0] * 1_000_000
+    if before.last_exchange_us is None:
+        return _NO_EARLIER
     quiet_us = step.event.at_us - before.last_exchange_us
-    if quiet_us <= interval_us + step.profile.tolerances.timer_slack_us(interval_us):
+    if quiet_us <= 2_000_000:
         return None
+    known = step.seconds_in_force("HeartbeatInterval")
+    if known is None or not known[1].observed:
+        return NO_VALUE
+    interval_us = known[0] * 1_000_000
+    if not interval_us or quiet_us <= interval_us + step.profile.tolerances.timer_slack_us(interval_us):
+        return None
+    if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
+        return _NO_TIMES
     return [
         Found(
             detail=f"silent for {quiet_us / 1e6:.1f} s, heartbeat interval {known[0]} s",
@@ -114,17 +113,121 @@ def not_silent(step: Step) -> Iterable[Found] | None:
     ]
 
 
-def _slow(step: Step, which: str) -> list[Found] | None:
+def heartbeat_each_day(step: Step) -> Iterable[Found] | Unknown | None:
+    """There is a Heartbeat within 24 hours, for the clock.
+
+    OCPP 1.6 §4.6. Pitfalls: other messages may stand in for a Heartbeat, but they do not set the clock.
+    """
+    if step.event.kind is not EventKind.OVERDUE:
+        return _NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
+    return [Found(detail="no Heartbeat for 24 hours", fault=Fault.STATION)]
+
+
+def not_too_frequent(step: Step) -> Iterable[Found] | Unknown | None:
+    """Heartbeats do not come twice as often as the interval says.
+
+    OCPP 1.6 §4.6. Pitfalls: an accepted TriggerMessage, and a burst after a connection, explain one.
+    """
+    before = step.before
+    known = step.seconds_in_force("HeartbeatInterval")
+    if known is None or not known[1].observed:
+        return NO_VALUE
+    if before.heartbeat_us is None:
+        return _NO_EARLIER
+    interval_us, gap_us = known[0] * 1_000_000, step.event.at_us - before.heartbeat_us
+    if gap_us >= interval_us // 2 or "Heartbeat" in before.triggers:
+        return None
+    if before.link_open_us is not None and step.event.at_us - before.link_open_us <= interval_us:
+        return None
+    configured = before.config.get("heartbeatinterval")
+    if configured is not None and step.event.at_us - configured.at_us <= interval_us:
+        return None
+    return [
+        Found(
+            detail=f"Heartbeats {gap_us / 1e6:.1f} s apart, interval {known[0]} s",
+            provenance=known[1].provenance,
+        )
+    ]
+
+
+type _Trigger = tuple[int, int, int, str] | None  # since when, blocked until then, frame, what
+
+
+def _before_stop(step: Step) -> _Trigger:
+    return _awaited(step, Wait.STOP_AFTER_REMOTE, integer(step.payload.get("transactionId")), "RemoteStop")
+
+
+def _before_status(step: Step) -> _Trigger:
+    connector_id = integer(step.payload.get("connectorId"))
+    told = _awaited(step, Wait.STATUS_AFTER_AVAILABILITY, connector_id, "ChangeAvailability")
+    if told is None and step.payload.get("status") == "SuspendedEVSE":
+        told = _awaited(step, Wait.SUSPENDED_AFTER_REFUSAL, connector_id, "a refused start")
+    return told
+
+
+def _before_authorize(step: Step) -> _Trigger:
+    remote = step.before.remote_starts.get(word(step.payload.get("idTag")).casefold())
+    if remote is None:
+        return None
+    verdict = step.before.id_tags.get(word(step.payload.get("idTag")).casefold())
+    if verdict is not None and verdict.at_us >= remote.at_us:
+        return None  # asked already
+    return _awaited(step, Wait.START_AFTER_REMOTE, remote.connector_id, "RemoteStart")
+
+
+def _before_start(step: Step) -> _Trigger:
+    """Authorize Accepted while the connector was Preparing: nothing is missing any more."""
+    before = step.before
+    verdict = before.id_tags.get(word(step.payload.get("idTag")).casefold())
+    connector_id = integer(step.payload.get("connectorId"))
+    connector = before.connectors.get(connector_id) if connector_id is not None else None
+    if verdict is None or verdict.status != "Accepted" or verdict.action != "Authorize" or connector is None:
+        return None
+    plugged = connector.status == "Preparing" and connector.since_us < verdict.at_us
+    others = [c for c in before.connectors.values() if c.status == "Preparing"]
+    if not plugged or len(others) != 1 or before.queued(_stamp(step)) is not False:
+        return None
+    if word(step.payload.get("idTag")).casefold() in before.remote_starts:
+        return None
+    previous = before.last_stop.get(connector_id) if connector_id is not None else None
+    if previous is not None and previous.arrived_us >= verdict.at_us:
+        return None
+    # preparing after the authorization is a plug: the act of a person came in between
+    return verdict.at_us, before.blocked_us, verdict.seq, "Authorize"
+
+
+_TRIGGERS = {
+    "StopTransaction": _before_stop,
+    "StatusNotification": _before_status,
+    "Authorize": _before_authorize,
+    "StartTransaction": _before_start,
+}
+
+
+def _awaited(step: Step, wait: Wait, key: int | None, what: str) -> _Trigger:
+    held: Awaited | None = step.before.awaited.get((wait, key))
+    return None if held is None else (held.since_us, held.blocked_us, held.seq, what)
+
+
+def _stamp(step: Step) -> int | None:
+    from twin.protocol.fold.payloads import stamp_us
+
+    return stamp_us(step.payload.get("timestamp"))
+
+
+def _slow(step: Step, which: str) -> list[Found] | Unknown | None:
     event, certificate = step.event, step.profile.certificate
-    if certificate is None or event.asked is None or event.sender is not Side.STATION:
+    if event.sender is not Side.STATION:
         return None
-    if event.kind not in (EventKind.ANSWERED, EventKind.REFUSED):
-        return None
+    if certificate is None:
+        return NO_CERTIFICATE
+    if event.asked is None or event.took_us is None:
+        return _NO_TIMES
     figures = _figures(certificate, which)
     if figures is None:
         return None
     limit_s, measured_s = figures
-    if step.took_s <= measured_s + 0.999:  # measured in whole seconds
+    if step.took_s <= measured_s + step.profile.tolerances.triggered_slack_s:  # measured in whole seconds
         return None
     beyond = step.took_s > limit_s
     named = f"limit {limit_s} s" if beyond else f"certified measurement {measured_s} s"

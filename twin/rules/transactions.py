@@ -1,80 +1,35 @@
-"""Family T: authorization and transactions."""
+"""Family T, second part: a transaction from its start to its last sample, ids and registers."""
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from twin.model import Fault, Severity, Side
+from twin.model import Severity
 from twin.protocol import metering
 from twin.protocol.fold import advance, integer, word
 from twin.protocol.state import Transaction
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import Found, Step
+from twin.rules.step import NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_TRANSACTION, Found, Step, Unknown
 
-_TRUE = "true"
-_REGISTER_END = 2_147_483_647
-
-
-def authorized_before_start(step: Step) -> Iterable[Found] | None:
-    """An online local start is preceded by an accepted Authorize of its idTag.
-
-    OCPP 1.6 §4.1, §9.1.13. Pitfalls: drift where the configuration is only certified; unknown before the
-    first Boot of the capture; an offline start is R007, a refused tag T003, a remote start T002; any earlier
-    Accepted counts.
-    """
-    tag = word(step.payload.get("idTag")).casefold()
-    before = step.before
-    if not tag or not before.known_from_boot or tag in before.id_tags or tag in before.remote_starts:
-        return None
-    started = parse_stamp(word(step.payload.get("timestamp")))
-    if started is None or before.link_open_us is None or started.at_us < before.link_open_us:
-        return None
-    ways = [
-        step.in_force(key)
-        for key in ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
-    ]
-    if any(way is not None and way.value.casefold() == _TRUE for way in ways) or ways[0] is None:
-        return None
-    return [
-        Found(
-            detail="StartTransaction without an accepted Authorize of its idTag",
-            severity=None if ways[0].observed else Severity.DRIFT,
-            connector_id=integer(step.payload.get("connectorId")),
-            provenance=f"LocalPreAuthorize {ways[0].provenance}",
-            key=str(step.event.frame.seq if step.event.frame else ""),
-        )
-    ]
+_NO_ID = Unknown("no transactionId in the message")
+_NO_INTEGRAL = Unknown("the samples do not allow an integral of voltage and current")
+_FEW_WH = 200  # below it the integral says little
+_FEW_SAMPLES = 3
 
 
-def not_started_when_refused(step: Step) -> Iterable[Found] | None:
-    """No StartTransaction with an idTag whose last answer was not Accepted.
-
-    OCPP 1.6 §4.1 (SHALL). Pitfalls: ConcurrentTx belongs to the running transaction of that tag; a later
-    Accepted lifts the refusal.
-    """
-    verdict = step.before.id_tags.get(word(step.payload.get("idTag")).casefold())
-    if verdict is None or verdict.status in ("Accepted", "ConcurrentTx"):
-        return None
-    return [
-        Found(
-            detail=f"StartTransaction with an idTag answered {verdict.status[:40]}",
-            connector_id=integer(step.payload.get("connectorId")),
-            evidence=(verdict.seq,),
-        )
-    ]
-
-
-def start_on_a_connector(step: Step) -> Iterable[Found] | None:
+def start_on_a_connector(step: Step) -> Iterable[Found] | Unknown | None:
     """StartTransaction.connectorId is at least 1.
 
     OCPP 1.6 §6.45. Pitfalls: the schema does not check it.
     """
     connector_id = integer(step.payload.get("connectorId"))
-    if connector_id is None or connector_id != 0:
+    if connector_id is None:
+        return NO_CONNECTOR
+    if connector_id != 0:
         return None
     return [Found(detail="StartTransaction on connector 0", connector_id=0)]
 
 
-def one_transaction_per_connector(step: Step) -> Iterable[Found] | None:
+def one_transaction_per_connector(step: Step) -> Iterable[Found] | Unknown | None:
     """A connector has one open transaction.
 
     OCPP 1.6 §2.2, §4.8. Pitfalls: a Stop may have been lost in a gap (then everything is unknown); the same
@@ -82,14 +37,14 @@ def one_transaction_per_connector(step: Step) -> Iterable[Found] | None:
     """
     connector_id = integer(step.payload.get("connectorId"))
     if connector_id is None:
-        return None
+        return NO_CONNECTOR
     others = [
         transaction
         for transaction in (*step.before.transactions.values(), *step.before.starting.values())
         if transaction.connector_id == connector_id and not _same_start(transaction, step)
     ]
     if not others:
-        return None
+        return None if step.before.known_from_boot else NO_BOOT
     return [
         Found(
             detail=f"connector {connector_id} starts while transaction {others[-1].transaction_id} is open",
@@ -100,18 +55,20 @@ def one_transaction_per_connector(step: Step) -> Iterable[Found] | None:
     ]
 
 
-def no_reservation_id(step: Step) -> Iterable[Found] | None:
+def no_reservation_id(step: Step) -> Iterable[Found] | Unknown | None:
     """StartTransaction.reservationId is absent: the Reservation profile is not certified.
 
     Certificate, functionalities. Pitfalls: some stations send 0 for "none"; that is counted too.
     """
     certificate = step.profile.certificate
-    if certificate is None or "Reservation" in certificate.profiles or "reservationId" not in step.payload:
+    if certificate is None:
+        return NO_CERTIFICATE
+    if "Reservation" in certificate.profiles or "reservationId" not in step.payload:
         return None
     return [Found(detail=f"reservationId {step.payload['reservationId']}")]
 
 
-def transaction_id_unique(step: Step) -> Iterable[Found] | None:
+def transaction_id_unique(step: Step) -> Iterable[Found] | Unknown | None:
     """The CSMS gives each transaction an id of its own, greater than 0.
 
     OCPP 1.6 §6.46, ER 3.54. Pitfalls: answering a retransmitted StartTransaction with the same id is ideal;
@@ -119,7 +76,7 @@ def transaction_id_unique(step: Step) -> Iterable[Found] | None:
     """
     transaction_id = integer(step.payload.get("transactionId"))
     if transaction_id is None:
-        return None
+        return _NO_ID
     same = step.before.transactions.get(transaction_id)
     if same is not None and not _same_start_payload(same, step.asked):
         return [
@@ -136,7 +93,7 @@ def transaction_id_unique(step: Step) -> Iterable[Found] | None:
     return [Found(detail=f"transactionId {transaction_id}", key="not positive")]
 
 
-def uses_the_id_given(step: Step) -> Iterable[Found] | None:
+def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
     """StopTransaction and MeterValues carry the id of StartTransaction.conf.
 
     ER 3.18; -1 only if StartTransaction was never answered. Pitfalls: a transaction older than the capture
@@ -145,7 +102,9 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | None:
     """
     transaction_id = integer(step.payload.get("transactionId"))
     before = step.before
-    if transaction_id is None or transaction_id in before.transactions or transaction_id in before.ended:
+    if transaction_id is None:
+        return _NO_ID
+    if transaction_id in before.transactions or transaction_id in before.ended:
         return None
     connector_id = integer(step.payload.get("connectorId"))
     if step.event.action == "MeterValues" and connector_id:
@@ -156,16 +115,95 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | None:
             detail = f"transactionId {transaction_id}, but {running.transaction_id} is open on {connector_id}"
             return [_wrong_id(step, detail, (running.start_seq,))]
     if transaction_id == -1 and (before.unanswered_starts or not before.known_from_boot):
-        return None
+        return None if before.unanswered_starts else NO_BOOT
     stamp = next(iter(_stamps_us(step)), None)
-    if not before.known_from_boot or before.starting:
+    if not before.known_from_boot:
+        return NO_BOOT
+    if before.starting:
         return None
     if stamp is None or before.booted_us is None or stamp < before.booted_us:
         return None
     return [_wrong_id(step, f"unknown transactionId {transaction_id}", ())]
 
 
-def meter_stop_not_below_start(step: Step) -> Iterable[Found] | None:
+def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
+    """Per transaction: StartTransaction, MeterValues, StopTransaction, nothing after it, and stamps do not
+    fall.
+
+    OCPP 1.6 §3.7. Pitfalls: error for the order of delivery, warning for stamps; clock-aligned data may be
+    stamped with the begin of its interval; a Stop may be stamped milliseconds before its last sample.
+    """
+    transaction_id = integer(step.payload.get("transactionId"))
+    if transaction_id is None:
+        return _NO_ID
+    ended = step.before.ended.get(transaction_id)
+    open_ = step.before.transactions.get(transaction_id)
+    if step.event.action == "MeterValues" and ended is not None and open_ is None:
+        return [
+            Found(
+                detail=f"MeterValues of transaction {transaction_id} after its StopTransaction",
+                severity=Severity.ERROR,
+                connector_id=ended.connector_id,
+                transaction_id=transaction_id,
+                evidence=tuple(seq for seq in (ended.stop_seq,) if seq is not None),
+                key="after stop",
+            )
+        ]
+    if open_ is None or open_.latest_us is None:
+        return NO_TRANSACTION
+    stamps_us = _stamps_in_order(step)
+    fall_us = open_.latest_us - min(stamps_us, default=open_.latest_us)
+    if fall_us <= step.profile.tolerances.order_us:
+        return None
+    what = "StopTransaction" if step.event.action == "StopTransaction" else "sample"
+    return [
+        Found(
+            detail=f"{what} stamped {fall_us / 1e6:.1f} s before an earlier message of its transaction",
+            connector_id=open_.connector_id,
+            transaction_id=transaction_id,
+            evidence=(open_.latest_seq,),
+            key=what,
+        )
+    ]
+
+
+def samples_inside(step: Step) -> Iterable[Found] | Unknown | None:
+    """No meter values of a transaction are stamped before its begin or after its end.
+
+    ER 3.16. Pitfalls: clock-aligned data may lie one interval beside; a minute is granted.
+    """
+    transaction_id = integer(step.payload.get("transactionId"))
+    before = step.before
+    held = None
+    if transaction_id is not None:
+        held = before.transactions.get(transaction_id) or before.ended.get(transaction_id)
+    if held is None or held.started_us is None:
+        return NO_TRANSACTION
+    grace_us = 1_000_000 * max(
+        60,
+        before.count_in_force("ClockAlignedDataInterval") or 0,
+        before.count_in_force("MeterValueSampleInterval") or 0,
+    )
+    for sample in step.samples:
+        if sample.stamp_us is None:
+            continue
+        early = sample.stamp_us < held.started_us - grace_us
+        late = held.stopped_us is not None and sample.stamp_us > held.stopped_us + grace_us
+        if early or late:
+            edge_us = held.started_us if early or held.stopped_us is None else held.stopped_us
+            away_s = abs(sample.stamp_us - edge_us) / 1e6
+            return [
+                Found(
+                    detail=f"sample {away_s:.0f} s {'before the begin' if early else 'after the end'} of its transaction",
+                    connector_id=held.connector_id,
+                    transaction_id=transaction_id,
+                    evidence=(held.start_seq,),
+                )
+            ]
+    return None
+
+
+def meter_stop_not_below_start(step: Step) -> Iterable[Found] | Unknown | None:
     """meterStop is not below meterStart.
 
     OCPP 1.6 §7.31. Pitfalls: both are integers of one register, so there is no tolerance; a huge negative
@@ -173,7 +211,7 @@ def meter_stop_not_below_start(step: Step) -> Iterable[Found] | None:
     """
     transaction, meter_stop_wh = _stopping(step)
     if transaction is None or meter_stop_wh is None or transaction.meter_start_wh is None:
-        return None
+        return NO_TRANSACTION
     fall_wh = transaction.meter_start_wh - meter_stop_wh
     if fall_wh <= 0:
         return None
@@ -190,7 +228,7 @@ def meter_stop_not_below_start(step: Step) -> Iterable[Found] | None:
     ]
 
 
-def register_does_not_fall(step: Step) -> Iterable[Found] | None:
+def register_does_not_fall(step: Step) -> Iterable[Found] | Unknown | None:
     """Energy.Active.Import.Register does not fall within a transaction, meterStart and meterStop included.
 
     ER 3.77. Pitfalls: Wh and kWh are normalised; one unit of the last printed digit, and 1 Wh between samples
@@ -199,7 +237,7 @@ def register_does_not_fall(step: Step) -> Iterable[Found] | None:
     """
     transaction = _transaction_of(step)
     if transaction is None:
-        return None
+        return NO_TRANSACTION
     seq = step.event.frame.seq if step.event.frame else 0
     for sample in step.meter_values:
         register = metering.energy_wh(sample)
@@ -217,84 +255,62 @@ def register_does_not_fall(step: Step) -> Iterable[Found] | None:
     return [_falls(transaction, Decimal(meter_stop_wh))] if meter_stop_wh < known - slack_wh else None
 
 
-def remote_stop_of_known_id(step: Step) -> Iterable[Found] | None:
-    """RemoteStopTransaction of an open transaction is Accepted, of an ended one Rejected.
+def next_start_continues(step: Step) -> Iterable[Found] | Unknown | None:
+    """The next meterStart equals the previous meterStop of the connector.
 
-    OCPP 1.6 §5.12. Pitfalls: an id is known only if its StartTransaction.conf was seen.
+    ER 3.9, 3.77 (SHOULD). Pitfalls: many stations begin each transaction at 0, which is told once; energy
+    between transactions exists.
     """
-    transaction_id = integer(step.asked.get("transactionId"))
-    status = step.payload.get("status")
-    if transaction_id is None:
+    connector_id = integer(step.payload.get("connectorId"))
+    meter_start_wh = integer(step.payload.get("meterStart"))
+    stopped = step.before.last_stop.get(connector_id) if connector_id is not None else None
+    if stopped is None or stopped.meter_stop_wh is None or meter_start_wh is None:
+        return NO_TRANSACTION
+    if meter_start_wh == stopped.meter_stop_wh:
         return None
-    if transaction_id in step.before.transactions and status == "Rejected":
-        return [Found(detail=f"open transaction {transaction_id} Rejected", transaction_id=transaction_id)]
-    if transaction_id in step.before.ended and status == "Accepted":
-        return [Found(detail=f"ended transaction {transaction_id} Accepted", transaction_id=transaction_id)]
-    return None
-
-
-def transaction_messages_answered(step: Step) -> Iterable[Found] | None:
-    """The CSMS answers StartTransaction, StopTransaction and MeterValues even if their content is odd.
-
-    OCPP 1.6 §4.7, §4.8, §4.10. Pitfalls: without an answer the station repeats and then drops the data.
-    """
-    event = step.event
-    if event.why != "expired" or event.sender is not Side.STATION or event.asked is None:
+    zero = meter_start_wh == 0 and step.after.zero_starts >= 2
+    if meter_start_wh == 0 and not zero:
         return None
+    evidence = tuple(seq for seq in (stopped.stop_seq,) if seq is not None)
+    if zero:
+        return [Found(detail="every transaction starts at 0 Wh", evidence=evidence, key="zero")]
     return [
         Found(
-            detail=f"{event.action} unanswered for {(event.at_us - event.asked.frame.at_us) / 1e6:g} s",
-            fault=Fault.CSMS,
-        )
-    ]
-
-
-def stop_stays_deliverable(step: Step) -> Iterable[Found] | None:
-    """The StopTransaction frame stays deliverable.
-
-    ER 3.89. Pitfalls: the certificate declares no limit for transactionData; receivers have one.
-    """
-    frame = step.event.frame
-    size = len(frame.text.encode(errors="replace")) if frame and frame.text else 0
-    if size < step.profile.tolerances.stop_frame_bytes:
-        return None
-    return [Found(detail=f"StopTransaction of {size:,} bytes")]
-
-
-def unlock_not_supported(step: Step) -> Iterable[Found] | None:
-    """UnlockConnector of a station with fixed cable is answered NotSupported.
-
-    OCPP 1.6 §7.46, ER 3.85, certificate (fixed cable). Pitfalls: an unknown connector is an error, a known
-    one only differs from the certificate.
-    """
-    certificate = step.profile.certificate
-    status = word(step.payload.get("status"))
-    if certificate is None or not certificate.fixed_cable or not status or status == "NotSupported":
-        return None
-    connector_id = integer(step.asked.get("connectorId"))
-    connectors = certificate.certified("NumberOfConnectors")
-    unknown = connector_id is not None and isinstance(connectors, int) and not 1 <= connector_id <= connectors
-    return [
-        Found(
-            detail=f"UnlockConnector({connector_id}) answered {status}",
-            severity=Severity.ERROR if unknown else None,
+            detail=f"meterStart {meter_start_wh} Wh, the last meterStop was {stopped.meter_stop_wh} Wh",
             connector_id=connector_id,
-            provenance="certified: fixed cable",
+            evidence=evidence,
         )
     ]
 
 
-def data_transfer_refused_bare(step: Step) -> Iterable[Found] | None:
-    """DataTransfer answered UnknownVendorId carries no data.
+def energy_fits_power(step: Step) -> Iterable[Found] | Unknown | None:
+    """The energy of a transaction agrees with the integral of voltage and current.
 
-    OCPP 1.6 §4.3. Pitfalls: none.
+    Seen in the field. Pitfalls: one phase only, and no phase information; short transactions say little.
     """
-    if step.payload.get("status") != "UnknownVendorId" or not step.payload.get("data"):
+    transaction, meter_stop_wh = _stopping(step)
+    if transaction is None or meter_stop_wh is None or transaction.meter_start_wh is None:
+        return NO_TRANSACTION
+    if transaction.power_us is None or transaction.vi_wh is None or transaction.samples < _FEW_SAMPLES:
+        return _NO_INTEGRAL
+    stopped = parse_stamp(word(step.payload.get("timestamp")))
+    taken_wh = float(transaction.register_wh or 0) - transaction.meter_start_wh
+    if stopped is None or taken_wh < _FEW_WH:
+        return _NO_INTEGRAL
+    share = abs(taken_wh - transaction.vi_wh) / taken_wh
+    if share <= step.profile.tolerances.energy_share:
         return None
-    return [Found(detail="data with UnknownVendorId")]
+    return [
+        Found(
+            detail=f"{taken_wh:.0f} Wh by the register, {transaction.vi_wh:.0f} Wh by voltage and current",
+            connector_id=transaction.connector_id,
+            transaction_id=transaction.transaction_id,
+            evidence=(transaction.start_seq,),
+        )
+    ]
 
 
-def failed_start(step: Step) -> Iterable[Found] | None:
+def failed_start(step: Step) -> Iterable[Found] | Unknown | None:
     """A transaction that ends at once with 0 Wh and reason Other is a failed start.
 
     Seen in the field: 0.5 s, then success on retry; not a violation. Pitfalls: none.
@@ -302,7 +318,7 @@ def failed_start(step: Step) -> Iterable[Found] | None:
     transaction, meter_stop_wh = _stopping(step)
     stopped = parse_stamp(word(step.payload.get("timestamp")))
     if transaction is None or stopped is None or transaction.started_us is None:
-        return None
+        return NO_TRANSACTION
     lasted_us = stopped.at_us - transaction.started_us
     if (
         step.payload.get("reason") != "Other"
@@ -317,6 +333,18 @@ def failed_start(step: Step) -> Iterable[Found] | None:
             transaction_id=transaction.transaction_id,
             evidence=(transaction.start_seq,),
         )
+    ]
+
+
+def _stamps_in_order(step: Step) -> list[int]:
+    """The stamps that must not fall: the Stop's own, and those of samples that are stamped when taken."""
+    if step.event.action == "StopTransaction":
+        stamp = parse_stamp(word(step.payload.get("timestamp")))
+        return [stamp.at_us] if stamp is not None else []
+    return [
+        sample.stamp_us
+        for sample in step.meter_values
+        if sample.stamp_us is not None and sample.context != "Sample.Clock"
     ]
 
 

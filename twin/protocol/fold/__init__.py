@@ -33,6 +33,8 @@ def fold(state: StationState, event: Event) -> StationState:
         state = _exchanged(state, event)
         if event.kind is EventKind.REFUSED:
             state = connection.refused(state, event)
+        if event.kind in (EventKind.REFUSED, EventKind.TIMED_OUT):
+            state = transactions.failed_notice(state, event)
     step = FOLDS.get((event.kind, event.action)) or FOLDS.get((event.kind, ""))
     return state if step is None or hides_payload(event) else step(state, event)
 
@@ -96,6 +98,7 @@ FOLDS: dict[tuple[EventKind, str], Callable[[StationState, Event], StationState]
     (EventKind.TIMED_OUT, "StartTransaction"): transactions.start_failed,
     (EventKind.CALLED, "StopTransaction"): transactions.stop_called,
     (EventKind.ANSWERED, "StopTransaction"): transactions.tag_answered,
+    (EventKind.CALLED, "Authorize"): transactions.authorize_called,
     (EventKind.ANSWERED, "Authorize"): transactions.tag_answered,
     (EventKind.REFUSED, "Authorize"): transactions.authorize_failed,
     (EventKind.TIMED_OUT, "Authorize"): transactions.authorize_failed,

@@ -63,13 +63,15 @@ def answered(state: StationState, event: Event) -> StationState:
         return state
     within_us = max(_LEAST_STATUSES_US, _STATUSES * ((event.took_us or 0) + waits.SECOND_US))
     state = waits.begin(state, Wait.STATUSES, event, within_us)
+    state = waits.begin(state, Wait.HEARTBEAT, event, waits.DAY_US)
     if interval_s is not None and interval_s > 0:
         return configure(state, event, Source.BOOT, ("HeartbeatInterval", str(interval_s)))
     return state
 
 
 def heartbeat_called(state: StationState, event: Event) -> StationState:
-    return replace(state, heartbeat_us=event.at_us)
+    state = waits.end(replace(state, heartbeat_us=event.at_us), Wait.HEARTBEAT)
+    return waits.begin(state, Wait.HEARTBEAT, event, waits.DAY_US)
 
 
 def heartbeat_answered(state: StationState, event: Event) -> StationState:

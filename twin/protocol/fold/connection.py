@@ -98,3 +98,10 @@ def refused(state: StationState, event: Event) -> StationState:
         return state
     errors = (*state.socket.errors, event.frame.seq)[-_REMEMBERED_ATTEMPTS:]
     return replace(state, socket=replace(state.socket, errors=errors, error_us=event.at_us))
+
+
+def from_queue(state: StationState, seq: int) -> StationState:
+    """A message older than its connection was delivered: the first on this one is kept (rule R012)."""
+    if state.socket.queue_seq is not None:
+        return state
+    return replace(state, socket=replace(state.socket, queue_seq=seq))

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from twin.model import Event
 from twin.protocol import metering
 from twin.protocol.fold.boot import told_time
+from twin.protocol.fold.connection import from_queue
 from twin.protocol.fold.payloads import REMEMBERED, integer, newest, payload_of
 from twin.protocol.state import SampleSet, StationState, Transaction
 
@@ -22,7 +23,7 @@ def meter_called(state: StationState, event: Event) -> StationState:
     samples = tuple(metering.samples(payload.get("meterValue")))
     transaction = state.transactions.get(transaction_id) if transaction_id is not None else None
     newest_of: dict[str, tuple[int, set[str]]] = {}  # of each context: stamp and measurands
-    latest_us = None
+    latest_us = told_us = None  # of all, and of those that are stamped when they are taken
     for sample in samples:
         stamp_us = sample.stamp_us
         if stamp_us is None:
@@ -35,8 +36,10 @@ def meter_called(state: StationState, event: Event) -> StationState:
         begun[1].add(sample.measurand)
         if latest_us is None or stamp_us > latest_us:
             latest_us = stamp_us
+        if sample.context != _CLOCK and (told_us is None or stamp_us > told_us):
+            told_us = stamp_us
     if transaction is not None and transaction_id is not None and latest_us is not None:
-        transaction = _advanced(transaction, samples, seq, latest_us)
+        transaction = _advanced(transaction, samples, seq, latest_us, told_us)
         state = replace(state, transactions={**state.transactions, transaction_id: transaction})
     sampling = dict(state.sampling)
     for context, (stamp_us, measurands) in newest_of.items():
@@ -45,7 +48,10 @@ def meter_called(state: StationState, event: Event) -> StationState:
     if transaction is None and _CLOCK in newest_of and state.transaction_on(connector_id) is None:
         idle = {**state.idle_aligned, connector_id: state.idle_aligned.get(connector_id, 0) + 1}
         state = replace(state, idle_aligned=newest(idle, REMEMBERED))
-    return told_time(state, event, latest_us) if state.queued(latest_us) is False else state
+    queued = state.queued(latest_us)
+    if queued:
+        return from_queue(state, seq)
+    return told_time(state, event, latest_us) if queued is False else state
 
 
 def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:
@@ -71,7 +77,11 @@ def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Tran
 
 
 def _advanced(
-    transaction: Transaction, samples: tuple[metering.Sample, ...], seq: int, latest_us: int
+    transaction: Transaction,
+    samples: tuple[metering.Sample, ...],
+    seq: int,
+    latest_us: int,
+    told_us: int | None,
 ) -> Transaction:
     """After a whole MeterValues: register, phases of both grids, and the integral of voltage and current."""
     for sample in samples:
@@ -88,14 +98,14 @@ def _advanced(
         if vi_wh is not None and since_us is not None and latest_us >= since_us:
             earlier_w = transaction.power_w if transaction.power_w is not None else power_w
             vi_wh += (power_w + earlier_w) / 2 * (latest_us - since_us) / _HOUR_US
-    newer = transaction.latest_us is None or latest_us >= transaction.latest_us
+    newer = told_us is not None and (transaction.latest_us is None or told_us >= transaction.latest_us)
     return replace(
         transaction,
         clocked_us=clocked_us,
         power_w=power_w,
         power_us=power_us,
         vi_wh=vi_wh,
-        latest_us=latest_us if newer else transaction.latest_us,
+        latest_us=told_us if newer else transaction.latest_us,
         latest_seq=seq if newer else transaction.latest_seq,
         end_sample_seq=seq if _END in contexts else transaction.end_sample_seq,
     )

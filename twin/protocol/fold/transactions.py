@@ -9,6 +9,7 @@ from twin.protocol import metering
 from twin.protocol.actions import TRANSACTION_ACTIONS
 from twin.protocol.connectors import IN_TRANSACTION
 from twin.protocol.fold import waits
+from twin.protocol.fold.connection import from_queue
 from twin.protocol.fold.connectors import status_fits
 from twin.protocol.fold.payloads import (
     REMEMBERED,
@@ -22,9 +23,19 @@ from twin.protocol.fold.payloads import (
     without,
     word,
 )
-from twin.protocol.state import Failing, RemoteStart, StationState, Transaction, Unanswered, Verdict, Wait
+from twin.protocol.state import (
+    Failing,
+    Notice,
+    RemoteStart,
+    StationState,
+    Transaction,
+    Unanswered,
+    Verdict,
+    Wait,
+)
 
 _MOST_FAILING = 16
+_MOST_NOTICES = 8
 
 
 def start_called(state: StationState, event: Event) -> StationState:
@@ -55,6 +66,8 @@ def start_called(state: StationState, event: Event) -> StationState:
     )
     starting = {**state.starting, event.message.message_id: transaction}
     state = replace(state, starting=newest(starting, REMEMBERED))
+    if transaction.queued:
+        state = from_queue(state, seq)
     if meter_start_wh == 0:
         state = replace(state, zero_starts=state.zero_starts + 1)
     state = waits.end(state, Wait.LEAVES_PREPARING, connector_id)
@@ -134,6 +147,8 @@ def stop_called(state: StationState, event: Event) -> StationState:
             key: value for key, value in state.sampling.items() if value.transaction_id != transaction_id
         },
     )
+    if state.queued(ended.stopped_us):
+        state = from_queue(state, event.frame.seq)
     for wait in (Wait.STOP_AFTER_REMOTE, Wait.STOP_AFTER_UNPLUG, Wait.STOP_AFTER_RESET):
         state = waits.end(state, wait, transaction_id)
     for wait in (Wait.STATUS_AFTER_START, Wait.SUSPENDED_AFTER_REFUSAL):
@@ -150,6 +165,13 @@ def tag_answered(state: StationState, event: Event) -> StationState:
         for key in (state.remote_starts[tag].connector_id, None):
             state = waits.end(state, Wait.START_AFTER_REMOTE, key)
     return state
+
+
+def authorize_called(state: StationState, event: Event) -> StationState:
+    if event.frame is None:
+        return state
+    tag = word(payload_of(event).get("idTag")).casefold()
+    return replace(state, asked_tag=(tag, event.frame.seq, event.at_us))
 
 
 def authorize_failed(state: StationState, event: Event) -> StationState:
@@ -225,7 +247,7 @@ def failed_sends(state: StationState, event: Event) -> StationState:
         action=event.action,
         payload=payload,
         seq=known.seq if known else event.asked.frame.seq,
-        attempts=known.attempts if known else 1,
+        attempts=(known.attempts if known else 1) - (event.why == "link ended"),  # 3.7.1 does not count it
         sent_us=event.asked.frame.at_us,
         failed_us=event.at_us,
         refused=isinstance(event.message, CallError),
@@ -234,6 +256,14 @@ def failed_sends(state: StationState, event: Event) -> StationState:
     failing = (*state.failing[:place], failed, *state.failing[place + 1 :])[-_MOST_FAILING:]
     state = replace(state, failing=failing)
     return _wait_for_resend(state, event, failed)
+
+
+def failed_notice(state: StationState, event: Event) -> StationState:
+    """Authorize and StatusNotification that failed, the newest few (rule R005)."""
+    if event.action not in ("Authorize", "StatusNotification") or event.asked is None:
+        return state
+    notice = Notice(event.action, event.asked.call.payload, event.asked.frame.seq)
+    return replace(state, failed_notices=(*state.failed_notices, notice)[-_MOST_NOTICES:])
 
 
 def _wait_for_resend(state: StationState, event: Event, failed: Failing) -> StationState:

@@ -1,0 +1,281 @@
+"""Family T, first part: who may start, and how a remote start goes."""
+
+from collections.abc import Iterable
+
+from twin.model import CallError, EventKind, Fault, Severity
+from twin.protocol.connectors import IN_TRANSACTION
+from twin.protocol.fold import integer, word
+from twin.protocol.timestamps import parse_stamp
+from twin.rules.step import NO_BOOT, NO_OPENING, NO_STAMP, NO_VALUE, QUEUED, Found, InForce, Step, Unknown
+
+_TRUE = "true"
+_LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
+_SOON_US = 10_000_000
+_NO_TAG = Unknown("no idTag in the message")
+_NO_ANSWER = Unknown("no answer to an Authorize of this idTag was seen")
+_NOT_REMOTE = Unknown("no accepted RemoteStartTransaction of this idTag and connector was seen")
+
+
+def authorized_before_start(step: Step) -> Iterable[Found] | Unknown | None:
+    """An online local start is preceded by an accepted Authorize of its idTag.
+
+    OCPP 1.6 §4.1, §9.1.13. Pitfalls: drift where the configuration is only certified; unknown before the
+    first Boot of the capture; an offline start is R007, a refused tag T003, a remote start T002; any earlier
+    Accepted counts.
+    """
+    tag = word(step.payload.get("idTag")).casefold()
+    before = step.before
+    if not tag or tag in before.id_tags or tag in before.remote_starts:
+        return None if tag else _NO_TAG
+    if not before.known_from_boot:
+        return NO_BOOT
+    started = parse_stamp(word(step.payload.get("timestamp")))
+    if started is None:
+        return NO_STAMP
+    if before.queued(started.at_us) is not False:
+        return QUEUED if before.socket.whole else NO_OPENING
+    ways = [step.in_force(key) for key in _LOCAL_WAYS]
+    if ways[0] is None:
+        return NO_VALUE
+    if _any_true(ways):
+        return None
+    return [
+        Found(
+            detail="StartTransaction without an accepted Authorize of its idTag",
+            severity=None if ways[0].observed else Severity.DRIFT,
+            connector_id=integer(step.payload.get("connectorId")),
+            provenance=f"LocalPreAuthorize {ways[0].provenance}",
+            key=str(step.event.frame.seq if step.event.frame else ""),
+        )
+    ]
+
+
+def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
+    """With AuthorizeRemoteTxRequests TRUE a remote start is authorized before it starts.
+
+    OCPP 1.6 §5.11, §9.1.3. Pitfalls: drift where the key is only certified; a cached idTag or
+    LocalPreAuthorize make Authorize needless.
+    """
+    before = step.before
+    tag = word(step.payload.get("idTag")).casefold()
+    told = before.remote_starts.get(tag)
+    if told is None or told.connector_id not in (None, integer(step.payload.get("connectorId"))):
+        return _NOT_REMOTE
+    key = step.in_force("AuthorizeRemoteTxRequests")
+    if key is None:
+        return NO_VALUE
+    if key.value.casefold() != _TRUE or _any_true([step.in_force(way) for way in _LOCAL_WAYS]):
+        return None
+    stamp = parse_stamp(word(step.payload.get("timestamp")))
+    if stamp is None or before.queued(stamp.at_us) is True:
+        return NO_STAMP if stamp is None else QUEUED
+    verdict = before.id_tags.get(tag)
+    if verdict is not None and verdict.at_us >= told.at_us:
+        return None
+    return [
+        Found(
+            detail="StartTransaction after RemoteStartTransaction without Authorize",
+            severity=None if key.observed else Severity.DRIFT,
+            connector_id=integer(step.payload.get("connectorId")),
+            evidence=(told.seq,),
+            provenance=f"AuthorizeRemoteTxRequests {key.provenance}",
+            key=str(told.seq),
+        )
+    ]
+
+
+def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
+    """No StartTransaction with an idTag whose last answer was not Accepted.
+
+    OCPP 1.6 §4.1 (SHALL). Pitfalls: ConcurrentTx belongs to the running transaction of that tag; a later
+    Accepted lifts the refusal.
+    """
+    verdict = step.before.id_tags.get(word(step.payload.get("idTag")).casefold())
+    if verdict is None:
+        return _NO_ANSWER
+    if verdict.status in ("Accepted", "ConcurrentTx"):
+        return None
+    return [
+        Found(
+            detail=f"StartTransaction with an idTag answered {verdict.status[:40]}",
+            connector_id=integer(step.payload.get("connectorId")),
+            evidence=(verdict.seq,),
+        )
+    ]
+
+
+def remote_start_leads_on(step: Step) -> Iterable[Found] | Unknown | None:
+    """An accepted RemoteStartTransaction leads to StartTransaction within ConnectionTimeOut, or back to
+    Available.
+
+    OCPP 1.6 §5.11, §9.1.6. Pitfalls: a refused Authorize explains it; a connector that never left Available
+    was not taken.
+    """
+    before = step.before
+    if step.event.kind is not EventKind.OVERDUE:
+        return NO_VALUE if before.text_in_force("ConnectionTimeOut") is None else None
+    awaited = step.event.awaited
+    if awaited is None:
+        return None
+    connector = before.connectors.get(awaited.connector_id) if awaited.connector_id is not None else None
+    if connector is None or connector.status in ("Available", "Unavailable", "Faulted"):
+        return None
+    return [
+        Found(
+            detail=f"RemoteStartTransaction accepted, connector {awaited.connector_id} still {connector.status} "
+            f"after {(step.event.at_us - awaited.since_us) / 1e6:.0f} s",
+            fault=Fault.STATION,
+            connector_id=awaited.connector_id,
+            evidence=(awaited.seq, connector.seq),
+            key=str(awaited.seq),
+        )
+    ]
+
+
+def remote_start_refused(step: Step) -> Iterable[Found] | Unknown | None:
+    """RemoteStartTransaction of connector 0, of one that does not exist or is occupied is Rejected.
+
+    OCPP 1.6 §5.11, §6.33, TC_026, TC_027. Pitfalls: without a connectorId it may go either way.
+    """
+    if step.payload.get("status") != "Accepted":
+        return None
+    connector_id = integer(step.asked.get("connectorId"))
+    if connector_id is None:
+        return Unknown("no connectorId was asked for")
+    before = step.before
+    known = step.seconds_in_force("NumberOfConnectors")
+    transaction = before.transaction_on(connector_id)
+    evidence: tuple[int, ...] = ()
+    if connector_id <= 0:
+        why = "there is no such connector to charge on"
+    elif known is not None and connector_id > known[0]:
+        why = f"there are {known[0]} connectors"
+    elif transaction is not None and transaction.arrived_us < _asked_us(step):
+        why, evidence = f"transaction {transaction.transaction_id} is open", (transaction.start_seq,)
+    elif known is None and not before.known_from_boot:
+        return NO_BOOT
+    else:
+        return None
+    return [
+        Found(
+            detail=f"RemoteStartTransaction of connector {connector_id} Accepted: {why}",
+            connector_id=connector_id,
+            evidence=evidence,
+        )
+    ]
+
+
+def charging_profile_ignored(step: Step) -> Iterable[Found] | Unknown | None:
+    """A chargingProfile in RemoteStartTransaction is ignored without smart charging: the start is not
+    refused.
+
+    OCPP 1.6 §5.11 (SHOULD). Pitfalls: another reason to refuse explains it, so only a free connector is
+    judged.
+    """
+    if "chargingProfile" not in step.asked:
+        return None
+    refused = isinstance(step.event.message, CallError) or step.payload.get("status") == "Rejected"
+    if not refused or (step.profile.certificate is not None and not step.profile.core_only):
+        return None
+    connector_id = integer(step.asked.get("connectorId"))
+    connector = step.before.connectors.get(connector_id) if connector_id else None
+    if connector is None:
+        return Unknown("whether the connector was free was not seen")
+    if connector.status not in ("Available", "Preparing") or step.profile.certificate is None:
+        return None
+    return [
+        Found(
+            detail=f"RemoteStartTransaction with a chargingProfile refused, connector {connector_id} is free",
+            connector_id=connector_id,
+            evidence=(connector.seq,),
+        )
+    ]
+
+
+def no_authorize_to_stop(step: Step) -> Iterable[Found] | Unknown | None:
+    """No Authorize is sent for the idTag that runs the transaction, to stop it.
+
+    OCPP 1.6 §4.1 (SHALL), §3.4 (MUST NOT). Pitfalls: one reader serves many connectors, and the same tag may
+    be meant to start another one: only a Stop with this tag within ten seconds is told, an error where no
+    other is free.
+    """
+    transaction_id = integer(step.payload.get("transactionId"))
+    transaction = step.before.transactions.get(transaction_id) if transaction_id is not None else None
+    if transaction is None:
+        return Unknown("the transaction's StartTransaction or its answer was not seen")
+    tag = word(step.payload.get("idTag")).casefold()
+    asked_tag, seq, at_us = step.before.asked_tag
+    if not tag or tag != transaction.id_tag.casefold() or asked_tag != tag:
+        return None
+    if at_us <= (transaction.answered_us or 0) or step.event.at_us - at_us > _SOON_US:
+        return None
+    if word(step.payload.get("reason")) not in ("", "Local"):
+        return None
+    others = {n: c for n, c in step.before.connectors.items() if n not in (0, transaction.connector_id)}
+    busy = bool(others) and all(c.status in IN_TRANSACTION for c in others.values())
+    return [
+        Found(
+            detail="Authorize of the idTag that runs the transaction, then StopTransaction",
+            severity=Severity.ERROR if busy else None,
+            connector_id=transaction.connector_id,
+            transaction_id=transaction_id,
+            evidence=(seq, transaction.start_seq),
+        )
+    ]
+
+
+def verdicts_where_they_belong(step: Step) -> Iterable[Found] | Unknown | None:
+    """ConcurrentTx answers a StartTransaction only, and StartTransaction.conf has a transactionId even if it
+    refuses.
+
+    OCPP 1.6 §4.8, §7.2. Pitfalls: none.
+    """
+    info = step.payload.get("idTagInfo")
+    status = info.get("status") if isinstance(info, dict) else None
+    if status is None:
+        return Unknown("no idTagInfo in the answer")
+    if step.event.action == "StartTransaction":
+        if status == "Accepted" or "transactionId" in step.payload:
+            return None
+        return [Found(detail=f"StartTransaction.conf {str(status)[:20]} without a transactionId", key="id")]
+    if status != "ConcurrentTx":
+        return None
+    return [Found(detail=f"{step.event.action}.conf says ConcurrentTx", key=step.event.action)]
+
+
+def not_started_unanswered(step: Step) -> Iterable[Found] | Unknown | None:
+    """No transaction starts while the connection is up and Authorize got no answer or an error.
+
+    OCPP 1.6 §4.1; certificate: no local authorization. Pitfalls: an answer that came late is one; local ways
+    to authorize explain it; an offline start is R007.
+    """
+    tag = word(step.payload.get("idTag")).casefold()
+    failed = step.before.unanswered_tags.get(tag)
+    if failed is None:
+        return None if tag in step.before.id_tags else _NO_ANSWER
+    if failed.why == "link ended":
+        return None
+    ways = [step.in_force(key) for key in _LOCAL_WAYS]
+    if ways[0] is None:
+        return NO_VALUE
+    stamp = parse_stamp(word(step.payload.get("timestamp")))
+    if _any_true(ways) or stamp is None or step.before.queued(stamp.at_us) is not False:
+        return None
+    if step.event.at_us - failed.at_us > 120_000_000 or tag in step.before.remote_starts:
+        return None
+    return [
+        Found(
+            detail=f"StartTransaction although Authorize was {'refused' if failed.why == 'refused' else 'unanswered'}",
+            connector_id=integer(step.payload.get("connectorId")),
+            evidence=(failed.seq,),
+            provenance=f"LocalPreAuthorize {ways[0].provenance}",
+        )
+    ]
+
+
+def _any_true(ways: list[InForce | None]) -> bool:
+    return any(way is not None and way.value.casefold() == _TRUE for way in ways)
+
+
+def _asked_us(step: Step) -> int:
+    return step.event.asked.frame.at_us if step.event.asked else step.event.at_us
