@@ -19,6 +19,7 @@ STATUS_COLOURS = {
     "Unavailable": "#999999",
     "Faulted": "#d55e00",
 }
+_GRID = 'stroke="currentColor" stroke-opacity="0.15"'
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 190, 24, 12, 34
 
 
@@ -32,6 +33,15 @@ class Band(msgspec.Struct, frozen=True):
     label: str
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """A point on a row that something is to be said about on hover."""
+
+    row: str
+    at: float
+    colour: str
+    label: str
+
+
 class Line(msgspec.Struct, frozen=True):
     """A polyline of (x, y) points."""
 
@@ -40,7 +50,15 @@ class Line(msgspec.Struct, frozen=True):
     colour: str
 
 
-def bands(title: str, rows: Sequence[str], held: Iterable[Band], *, span: float, unit: str) -> str:
+def bands(
+    title: str,
+    rows: Sequence[str],
+    held: Iterable[Band],
+    marks: Iterable[Mark] = (),
+    *,
+    span: float,
+    unit: str,
+) -> str:
     """One row each, time to the right; ``span`` is the length of the axis in ``unit``."""
     height = _TOP + 18 * len(rows) + _BOTTOM
     place = {row: _TOP + 18 * index for index, row in enumerate(rows)}
@@ -52,6 +70,13 @@ def bands(title: str, rows: Sequence[str], held: Iterable[Band], *, span: float,
             parts.append(
                 f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="15" '
                 f'fill="{band.colour}"><title>{escape(band.label)}</title></rect>'
+            )
+    for mark in marks:
+        if mark.row in place:
+            x, top = _x(mark.at, span), place[mark.row] + 3.5
+            parts.append(
+                f'<path d="M{x:.1f} {top}l4.5 5l-4.5 5l-4.5 -5z" fill="{mark.colour}" stroke="#fff">'
+                f"<title>{escape(mark.label)}</title></path>"
             )
     return _svg(title, height, [*parts, *_time_axis(height, span, unit)])
 
@@ -78,7 +103,7 @@ def dots(
     parts = [_text(_LEFT - 8, place[row] + 4, row, "end") for row in rows]
     for decade in range(low, high + 1):
         x = x_of(10.0**decade)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 8}" y2="{base}" stroke="#ddd"/>')
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 8}" y2="{base}" {_GRID}/>')
         parts.append(_text(x, base + 16, f"{10.0**decade:g} {unit}", "middle"))
     parts += [
         f'<circle cx="{x_of(value):.1f}" cy="{place[row]}" r="3" fill="{COLOURS[0]}" fill-opacity="0.45">'
@@ -105,7 +130,7 @@ def lines(title: str, held: Sequence[Line], *, span: float, unit_x: str, unit_y:
     parts = []
     for tick in _ticks(top):
         y = y_of(tick)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" {_GRID}/>')
         parts.append(_text(_LEFT - 8, y + 4, f"{tick:g} {unit_y}", "end"))
     for line in held:
         path = " ".join(f"{_x(x, span):.1f},{y_of(y):.1f}" for x, y in line.points)
