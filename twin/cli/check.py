@@ -111,7 +111,7 @@ def _checked(
     if options.html is not None:
         from twin.report.excerpts import excerpts
 
-        checked.texts = excerpts(frames, checked.findings)
+        checked.texts = excerpts(frames, checked)
     return checked
 
 

@@ -15,7 +15,10 @@ from twin.rules import SPEAKS_FOR
 
 
 class Checked(msgspec.Struct, kw_only=True):
-    """What came of one capture. ``known`` are the findings, by index, that an earlier run has had already."""
+    """What came of one capture. ``known`` are the findings, by index, that an earlier run has had already.
+
+    ``asked``: of an answer that was found fault with, the CALL. ``texts``: excerpts by frame number.
+    """
 
     name: str
     messages: int = 0
@@ -26,6 +29,7 @@ class Checked(msgspec.Struct, kw_only=True):
     occurrences: Counter[str] = msgspec.field(default_factory=Counter)
     profiles: frozenset[str] = frozenset()
     known: frozenset[int] = frozenset()
+    asked: dict[int, int] = msgspec.field(default_factory=dict)
     texts: dict[int, str] = msgspec.field(default_factory=dict)
 
     @property
@@ -53,7 +57,10 @@ def check_frames(
             seen = step if adjusted is None else replace(step, profile=adjusted(step.profile))
             if observer is not None:
                 observer.see(seen)
-            found += analyzer.judge(seen)
+            judged = analyzer.judge(seen)
+            found += judged
+            if judged and seen.event.frame is not None and seen.event.asked is not None:
+                checked.asked[seen.event.frame.seq] = seen.event.asked.frame.seq
     found += analyzer.finish()
     checked.messages = sum(frame.kind is Kind.TEXT for frame in frames)
     checked.links = len({frame.link for frame in frames if frame.link})

@@ -49,7 +49,12 @@ def identity_rows(certificate: Certificate | None, seen: Observation) -> Iterato
             if not same and name == "Software version":
                 note = "firmwareVersion need not be the version on the certificate; outside it otherwise"
         yield LineRow(
-            name=name, certified=certified, observed=observed, place=place, verdict=verdict, note=note
+            name=name,
+            certified=certified,
+            observed=observed,
+            place=place if observed else None,
+            verdict=verdict,
+            note=note,
         )
     if len(seen.identities) > 1:
         others = [" ".join(filter(None, (i.vendor, i.model, i.firmware))) for i in list(seen.identities)[:-1]]

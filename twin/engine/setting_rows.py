@@ -104,7 +104,7 @@ def _row(row: ConfigurationRow, seen: Observation) -> SettingRow:
 def _judged(row: ConfigurationRow, look: Sighting, profile: Profile) -> tuple[Verdict, str]:
     if row.value is None:
         there = "the station has the key, of which nothing is declared"
-        return Verdict.UNDECLARED, there if look.value is not None else "the station has no such key"
+        return Verdict.UNDECLARED, there if look.value is not None else ""
     if look.value is None:
         off = row.value is False and (not row.required or row.profile != "Core")
         if off:
@@ -122,10 +122,11 @@ def _judged(row: ConfigurationRow, look: Sighting, profile: Profile) -> tuple[Ve
 def _history(known: KeySeen) -> str:
     """Other values, if there were any."""
     last = known.in_force
-    earlier = [look for look in known.held if last is not None and look.value != last.value]
+    others = [look for look in known.held if last is not None and look.value != last.value]
+    earlier = {(look.value, look.source): look for look in reversed(others)}  # the first of each
     told = [
         f"{'no such key' if look.value is None else look.value}, {look.source}, {look.place}"
-        for look in earlier
+        for look in reversed(earlier.values())
     ]
     return f"also seen: {'; '.join(told)}" if told else ""
 

@@ -17,14 +17,14 @@ _MOST_CHANGES = 8  # the newest; the first is kept beside them
 class Source(StrEnum):
     """How a capture shows a value, or that there is none."""
 
-    READ = "read (GetConfiguration)"
-    UNKNOWN = "unknown to the station (GetConfiguration)"
-    ABSENT = "not in the complete list (GetConfiguration)"
-    WRITTEN = "written (ChangeConfiguration)"
-    AFTER_REBOOT = "written, in force after a reboot"
-    REFUSED = "write refused"
-    NOT_SUPPORTED = "write not supported"
-    BOOT = "set by BootNotification.conf"
+    READ = "GetConfiguration"
+    UNKNOWN = "GetConfiguration, unknownKey"
+    ABSENT = "GetConfiguration, not in the list of all keys"
+    WRITTEN = "ChangeConfiguration"
+    AFTER_REBOOT = "ChangeConfiguration, after a reboot"
+    REFUSED = "ChangeConfiguration, Rejected"
+    NOT_SUPPORTED = "ChangeConfiguration, NotSupported"
+    BOOT = "BootNotification.conf"
 
 
 IN_FORCE = frozenset(

@@ -10,7 +10,7 @@ from twin.model import Finding, Severity
 from twin.report import svg
 
 _ROWS_A_PICTURE = 40  # more would not fit a printed page
-_MOST_LINES = 40
+_MOST_LINES = 120
 _MOST_DOTS = 300  # a row
 _SEVERITY_COLOURS = {
     Severity.ERROR: "#b3261e",
@@ -82,7 +82,8 @@ def energy(part: Part) -> Markup | None:
         )
         for index, (transaction_id, curve) in enumerate(list(part.energy.items())[:_MOST_LINES])
     ]
-    title = f"Energy register of {len(drawn)} transaction(s) over time"
+    which = f"the first {len(drawn)} of " if len(drawn) < len(part.energy) else ""
+    title = f"Energy register of {which}{len(part.energy)} transaction(s) over time"
     return _safe(svg.lines(title, drawn, span=span, unit_x=unit, unit_y="Wh"))
 
 

@@ -1,11 +1,13 @@
 """The certificate sheet as one self-contained page: to read on a screen, to print, to sign."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from twin import __version__
 from twin.engine.checked import Cause, Checked, first_cause
@@ -18,9 +20,11 @@ from twin.protocol.timestamps import format_us
 from twin.report import pictures, svg
 from twin.report.excerpts import evidence_shown
 from twin.report.sheet_text import figure_words, unused_words, used_words
+from twin.report.words import plain
 from twin.rules import RULES
 
 _MOST_ROWS = 60  # of one rule
+_JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[.,])(?=[^\s\d])")
 _WITH_TEXT = 2  # so many findings of a rule show the text of their frames
 _STATEMENTS = {rule.id: rule.statement for rule in RULES}
 
@@ -63,7 +67,21 @@ def all_of(sheet: Sheet) -> Counter[Verdict]:
 
 
 def _environment() -> Environment:
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: plain(value) if type(value) is str else value,
+    )
+    made.filters["breaks"] = _breaks
+    return made
+
+
+def _breaks(text: object) -> Markup:
+    """The text, escaped, with leave to break a long word at its capitals, dots and commas."""
+    pieces = _JOINTS.split(plain(str(text)))
+    return Markup("<wbr>").join(pieces)
 
 
 def _capture(number: int, checked: Checked) -> dict[str, Any]:
@@ -140,7 +158,7 @@ def _statement(rule: str) -> str:
 
 
 def _row(number: int, checked: Checked, finding: Finding, *, known: bool, texts: bool) -> dict[str, Any]:
-    shown = evidence_shown(finding)
+    shown = evidence_shown(finding, checked)
     return {
         "rule": finding.rule,
         "severity": finding.severity.value,
