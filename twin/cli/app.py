@@ -289,7 +289,7 @@ def show(
 @app.command()
 def check(
     captures: Annotated[
-        list[Path] | None, typer.Argument(help="Captures of any format.", metavar="CAPTURE...")
+        list[Path] | None, typer.Argument(help="Captures of any format.", metavar="CAPTURE")
     ] = None,
     profile: Profile = None,
     tolerances: Annotated[

@@ -69,7 +69,10 @@ def check(paths: Sequence[Path], options: Options) -> int:
     if options.html is not None and observer is not None:
         from twin.report.sheet_html import page
 
-        text = page(captures, observer, sheets, _remarks(options, chosen))
+        remarks = _remarks(options, chosen)
+        if observer.left_out:
+            remarks.append(f"Only the first {len(observer.stations):,} stations have a sheet.")
+        text = page(captures, observer, sheets, remarks)
         _write("--html", options.html, text)
     if options.junit is not None:
         from twin.report.junit import as_junit

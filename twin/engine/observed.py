@@ -16,6 +16,7 @@ from twin.protocol.fold import integer, word
 from twin.protocol.timestamps import parse_stamp
 from twin.rules import Step
 
+_MOST_STATIONS = 1_000
 _MOST_ACTIONS = 128
 _MOST_KEYS = 4096
 _MOST_CONNECTORS = 256
@@ -95,10 +96,14 @@ class Observation(msgspec.Struct):
 
 
 class Observer:
-    """Takes the steps of one capture after another: ``begin(0)``, ``see`` each, ``begin(1)`` …, ``end``."""
+    """Takes the steps of one capture after another: ``begin(0)``, ``see`` each, ``begin(1)`` …, ``end``.
+
+    ``left_out`` counts the steps of stations beyond the first thousand.
+    """
 
     def __init__(self) -> None:
         self.stations: dict[str, Observation] = {}
+        self.left_out = 0
         self._capture = 0
         self._promises: dict[str, Promises] = {}
 
@@ -121,6 +126,9 @@ class Observer:
             return
         seen = self.stations.get(name)
         if seen is None:
+            if len(self.stations) >= _MOST_STATIONS:
+                self.left_out += 1
+                return
             seen = self.stations[name] = Observation(name)
         if step.profile.certificate is not None or seen.profile.certificate is None:
             seen.profile = step.profile

@@ -19,7 +19,7 @@ class Source(StrEnum):
 
     READ = "GetConfiguration"
     UNKNOWN = "GetConfiguration, unknownKey"
-    ABSENT = "GetConfiguration, not in the list of all keys"
+    ABSENT = "GetConfiguration, not listed"
     WRITTEN = "ChangeConfiguration"
     AFTER_REBOOT = "ChangeConfiguration, after a reboot"
     REFUSED = "ChangeConfiguration, Rejected"

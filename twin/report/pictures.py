@@ -12,6 +12,7 @@ from twin.report import svg
 _ROWS_A_PICTURE = 40  # more would not fit a printed page
 _MOST_LINES = 120
 _MOST_DOTS = 300  # a row
+_LONGEST_NAME = 42  # fits beside the picture
 _SEVERITY_COLOURS = {
     Severity.ERROR: "#b3261e",
     Severity.WARNING: "#8a5a00",
@@ -55,18 +56,23 @@ def connectors(part: Part, findings: Sequence[Finding]) -> list[Markup]:
     return drawn
 
 
-def latencies(seen: Observation) -> Markup | None:
-    """A row an action, a dot a response; ``None`` where nothing was answered."""
-    if not seen.took:
-        return None
+def latencies(seen: Observation) -> list[Markup]:
+    """A row an action, a dot a response; at most 40 rows a picture."""
     certificate = seen.profile.certificate
     figure = certificate.figure("response") if certificate else None
     limits = [(float(figure.limit_s), f"certified limit {figure.limit_s} s")] if figure else []
     rows = sorted(seen.took)
-    points = [(row, us / 1e6) for row in rows for us in seen.took[row].sample(_MOST_DOTS)]
-    named = {row: f"{row} ({seen.took[row].count:,})" for row in rows}
-    held = [(named[row], value) for row, value in points]
-    return _safe(svg.dots("Response times by action", list(named.values()), held, limits=limits, unit="s"))
+    drawn = []
+    for start in range(0, len(rows), _ROWS_A_PICTURE):
+        named = {row: _shortened(row, seen.took[row].count) for row in rows[start : start + _ROWS_A_PICTURE]}
+        points = [(name, us / 1e6) for row, name in named.items() for us in seen.took[row].sample(_MOST_DOTS)]
+        title = f"Response times by action, {len(named)} rows"
+        drawn.append(_safe(svg.dots(title, list(named.values()), points, limits=limits, unit="s")))
+    return drawn
+
+
+def _shortened(row: str, count: int) -> str:
+    return f"{row if len(row) <= _LONGEST_NAME else row[: _LONGEST_NAME - 1] + '…'} ({count:,})"
 
 
 def energy(part: Part) -> Markup | None:

@@ -193,7 +193,7 @@ def _pictures(seen: Observation, captures: Sequence[Checked]) -> Iterator[dict[s
             "from": _stamp(part.first_us),
             "connectors": pictures.connectors(part, about),
             "energy": pictures.energy(part),
-            "latency": pictures.latencies(seen) if number == max(seen.parts) else None,
+            "latencies": pictures.latencies(seen) if number == max(seen.parts) else [],
             "dropped": part.dropped,
         }
 

@@ -23,7 +23,7 @@ STATUS_COLOURS = {
 }
 _GRID = 'stroke="currentColor" stroke-opacity="0.15"'
 _WIDTH, _RIGHT, _TOP, _BOTTOM = 920, 24, 12, 34
-_LEFT_OF_BANDS, _LEFT_OF_DOTS, _LEFT_OF_LINES = 112, 252, 92  # room for the names of the rows
+_LEFT_OF_BANDS, _LEFT_OF_DOTS, _LEFT_OF_LINES = 112, 284, 92  # room for the names of the rows
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ def dots(
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 8}" y2="{base}" {_GRID}/>')
         parts.append(_text(x, base + 16, f"{10.0**decade:g} {unit}", "middle"))
     parts += [
-        f'<circle cx="{x_of(value):.1f}" cy="{place[row]}" r="3" fill="{COLOURS[0]}" fill-opacity="0.45">'
+        f'<circle cx="{x_of(value):.1f}" cy="{place[row]}" r="3" fill="currentColor" fill-opacity="0.5">'
         f"<title>{_escaped(row)} {value:.4f} {_escaped(unit)}</title></circle>"
         for row, value in held
         if row in place
