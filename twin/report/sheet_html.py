@@ -54,14 +54,14 @@ def page(
         pictures=[picture for _, seen in stations for picture in _pictures(seen, captures)],
         open_rows={sheet.station: list(_open(sheet)) for sheet in sheets},
         legend=svg.STATUS_COLOURS,
-        verdicts=[verdict for verdict in Verdict if any(verdict in all_of(sheet) for sheet in sheets)],
+        verdicts=[verdict for verdict in Verdict if any(verdict in _all_of(sheet) for sheet in sheets)],
         used=used_words,
         unused=unused_words,
         figure=figure_words,
     )
 
 
-def all_of(sheet: Sheet) -> Counter[Verdict]:
+def _all_of(sheet: Sheet) -> Counter[Verdict]:
     """How often each verdict stands on the sheet."""
     return sum(sheet.counts().values(), Counter[Verdict]())
 
