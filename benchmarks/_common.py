@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -71,20 +72,23 @@ class Exchange(msgspec.Struct, order=True):
 
 def traffic(messages: int) -> list[Frame]:
     """``messages`` frames of text, in order; every CALL is answered before the next begins."""
-    exchanges: list[Exchange] = []
-    while 2 * len(exchanges) < messages:
-        exchanges += _minutes(len(exchanges))
-    frames: list[Frame] = []
-    at_us = 0
-    for number, exchange in enumerate(exchanges[: messages // 2]):
-        at_us = max(exchange.at_us, at_us + ANSWER_US)
-        message_id = f"{number:08x}-9b3b-4884-a564-0aaf7da679e5"
-        call = [2, message_id, exchange.action, exchange.request]
-        frames.append(_frame(len(frames) + 1, at_us, exchange.sender, call))
-        at_us += ANSWER_US
-        answer = [3, message_id, exchange.confirmation]
-        frames.append(_frame(len(frames) + 1, at_us, exchange.sender.other, answer))
-    return frames
+    return list(islice(stream(), messages))
+
+
+def stream() -> Iterator[Frame]:
+    """The traffic without end."""
+    at_us, done = 0, 0
+    while True:
+        exchanges = _minutes(done)
+        for exchange in exchanges:
+            at_us = max(exchange.at_us, at_us + ANSWER_US)
+            message_id = f"{done:08x}-9b3b-4884-a564-0aaf7da679e5"
+            call = [2, message_id, exchange.action, exchange.request]
+            yield _frame(2 * done + 1, at_us, exchange.sender, call)
+            at_us += ANSWER_US
+            answer = [3, message_id, exchange.confirmation]
+            yield _frame(2 * done + 2, at_us, exchange.sender.other, answer)
+            done += 1
 
 
 def peer_verdicts(texts: list[str]) -> list[bool]:

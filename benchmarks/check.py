@@ -26,7 +26,7 @@ def check(frames: list[Frame]) -> list[Finding]:
 def verdicts(frames: list[Frame]) -> list[bool]:
     """Whether rule J021 accepts each message, before findings are capped."""
     analyzer = Analyzer()
-    return [not fits_schema(step) for frame in frames for step in analyzer.steps(frame)]
+    return [not fits_schema(step) for frame in frames for step in analyzer.steps(frame) if step.event.frame]
 
 
 def main() -> int:

@@ -29,11 +29,22 @@ class Arrival(NamedTuple):
 STATION_SAYS = [
     ("Heartbeat", {}),
     ("BootNotification", {"chargePointVendor": "MANAGEON", "chargePointModel": "OTM-K"}),
-    ("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Charging"}),
+    *(
+        ("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": status})
+        for status in ("Charging", "Preparing", "Available")
+    ),
     ("StartTransaction", {"connectorId": 1, "idTag": "A", "meterStart": 0, "timestamp": stamp()}),
     ("MeterValues", meter(1)),
 ]
-CSMS_SAYS = [("ClearCache", {}), ("UnlockConnector", {"connectorId": 1}), ("GetConfiguration", {})]
+CSMS_SAYS = [
+    ("ClearCache", {}),
+    ("UnlockConnector", {"connectorId": 1}),
+    ("GetConfiguration", {}),
+    ("Reset", {"type": "Hard"}),
+    ("RemoteStartTransaction", {"connectorId": 1, "idTag": "A"}),
+    ("RemoteStopTransaction", {"transactionId": 7}),
+    ("ChangeAvailability", {"connectorId": 1, "type": "Inoperative"}),
+]
 ANSWERS = [{}, {"status": "Accepted"}, {"transactionId": 7, "idTagInfo": {"status": "Accepted"}}]
 
 IDS = st.sampled_from("123")
@@ -45,8 +56,10 @@ SAID = st.one_of(
     st.tuples(st.just(Kind.TEXT), st.just(Side.CSMS), CSMS_CALLS | REPLIES),
     st.sampled_from([(Kind.OPEN, None, None), (Kind.END, None, None), (Kind.GAP, None, None)]),
 )
-# Around nothing, a breath, the two expiries (30 s, 60 s) and beyond.
-DELAYS_US = st.sampled_from([0, 1, 1_000, 29_999_999, 30_000_000, 30_000_001, 60_000_000, 61_000_000])
+# Around nothing, a breath, the grace of a status (10 s), the two expiries (30 s, 60 s), a reboot, and beyond.
+DELAYS_US = st.sampled_from(
+    [0, 1, 1_000, 10_000_000, 29_999_999, 30_000_000, 30_000_001, 60_000_000, 61_000_000, 300_000_001]
+)
 ARRIVALS = st.lists(
     st.builds(
         lambda delay, woken, link, said: Arrival(delay, woken, link, *said),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.playbook import Play, after, cp, cs, ended, gap, meter, opened, play, stamp
+from tests.playbook import OTMK, Play, after, cp, cs, ended, gap, meter, opened, play, stamp
 from twin.protocol.fold import stamps_of
 from twin.protocol.state import Registration, Source, StationState
 
@@ -140,7 +140,13 @@ def test_a_boot_forgets_connectors_a_new_link_too_but_transactions_stay() -> Non
 def test_a_gap_forgets_everything_but_what_the_station_said_of_itself() -> None:
     p = written(play().booted().started(), "ConnectionTimeOut", "90") << gap()
     assert state(p) == StationState(
-        station="CP1", link="c1", vendor="MANAGEON", model="OctoFLEX (OTM-K)", firmware="1.0.1", gaps=1
+        station="CP1",
+        link="c1",
+        vendor="MANAGEON",
+        model="OctoFLEX (OTM-K)",
+        firmware="1.0.1",
+        assumed=OTMK.assumed,
+        gaps=1,
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,6 +39,11 @@ class Profile(msgspec.Struct, frozen=True):
     certificate: Certificate | None = None
     tolerances: Tolerances = Tolerances()
     lab: bool = False
+
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        """The certified values as a station spells them, by case-folded key; {} without a certificate."""
+        return {} if self.certificate is None else self.certificate.assumed
 
     @property
     def core_only(self) -> bool:

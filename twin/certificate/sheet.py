@@ -129,6 +129,11 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _rows(self) -> dict[str, ConfigurationRow]:
         return {row.key.casefold(): row for row in self.configuration}
 
+    @cached_property
+    def assumed(self) -> dict[str, str]:
+        """Every declared value as a station spells it, by case-folded key."""
+        return {key: to_wire(row.value) for key, row in self._rows.items() if row.value is not None}
+
     def row(self, key: str) -> ConfigurationRow | None:
         """The row of ``key`` in any case (keys are CiStrings); ``None`` where the sheet does not list it."""
         return self._rows.get(key.casefold())

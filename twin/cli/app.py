@@ -246,6 +246,9 @@ def show(
     ] = None,
     certificate: Annotated[bool, typer.Option("--certificate", help="Print the certified profile.")] = False,
     frames: Annotated[bool, typer.Option("--frames", help="Also every frame, a line each.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Also what is inferred: plugs, tags, unplugs, power, link loss.")
+    ] = False,
     tag: Annotated[
         str | None, typer.Option(help="The transactions of this idTag, found by its pseudonym too.")
     ] = None,
@@ -260,7 +263,7 @@ def show(
     """What is in a capture: messages, links, stations, time span, lines that gave nothing.
 
     Examples: twin show site-a.capture; twin show evcc.log --json; twin show --certificate;
-    twin show site-a.capture --tag 04A2B3C4D5E680
+    twin show site-a.capture --events; twin show site-a.capture --tag 04A2B3C4D5E680
     """
     from twin.cli import show as verb
 
@@ -279,6 +282,7 @@ def show(
         verb.show(
             capture,
             frames=frames,
+            events=events,
             format=format,
             log_timezone=log_timezone,
             logged_by=logged_by.value if logged_by else None,
@@ -324,6 +328,10 @@ def check(
         str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
     ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
+    explain_silence: Annotated[
+        bool,
+        typer.Option("--explain-silence", help="Why the other rules said nothing: asked, unknown, content."),
+    ] = False,
     integrity: Annotated[
         bool,
         typer.Option("--integrity", help="Is it what was written? Chain, seals, manifest; exit 3 if not."),
@@ -341,7 +349,8 @@ def check(
     Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
     twin check monday.capture tuesday.capture --html sheet.html --junit check.xml;
     twin check site-a.capture --select T,M --ignore M007; twin check new.capture --baseline old.json;
-    twin check --explain T015; twin check --integrity site-a.capture
+    twin check site-a.capture --explain-silence; twin check --explain T015;
+    twin check --integrity site-a.capture
     """
     from twin.cli import check as verb
 
@@ -370,6 +379,7 @@ def check(
         html=html,
         junit=junit,
         sheet=sheet,
+        explain_silence=explain_silence,
         as_json=json,
         format=format,
         log_timezone=log_timezone,

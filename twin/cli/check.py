@@ -17,8 +17,11 @@ from twin.engine.observed import Observer
 from twin.engine.sheet import Sheet, sheet
 from twin.io.profiles import profile_named, tolerances_of
 from twin.model import Severity
+from twin.report import silence
 from twin.report.findings import as_json, as_text
-from twin.rules import RULES
+from twin.rules import RULES, SPEAKS_FOR
+from twin.rules.beyond import DEFINITIONS, NOT_OBSERVABLE
+from twin.rules.examples import examples
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     html: Path | None = None
     junit: Path | None = None
     sheet: bool = False
+    explain_silence: bool = False
     as_json: bool = False
     format: str | None = None
     log_timezone: str | None = None
@@ -195,11 +199,21 @@ def _print(
         report |= as_json(captures, baseline=known)
         if sheets is not None:
             report["sheets"] = sheet_text.as_json(sheets, names)
+        if options.explain_silence:
+            report["silence"] = [
+                {"capture": checked.name, **row}
+                for checked in captures
+                for row in silence.as_rows(checked.analyzer, RULES)
+            ]
         say_json(report)
         return
     if sheets is not None:
         say(f"{sheet_text.as_text(sheets, names)}\n")
     say(as_text(captures, baseline=known))
+    if options.explain_silence:
+        for checked in captures:
+            title = f"{checked.name}\n" if len(captures) > 1 else ""
+            say(f"\n{title}{silence.as_text(checked.analyzer, RULES)}")
 
 
 def explain(rule_id: str, *, as_json: bool) -> None:
@@ -209,21 +223,36 @@ def explain(rule_id: str, *, as_json: bool) -> None:
         raise fail(f"no rule {rule_id!r}; twin check --list-rules names them", USAGE)
     text = inspect.cleandoc(rule.judge.__doc__ or "")
     blame = rule.fault.value if rule.fault else "the sender"
+    example = examples().get(rule.id)
+    silent = sorted(SPEAKS_FOR.get(rule.id, ()))
     if as_json:
-        say_json({"rule": rule.id, "severity": rule.severity, "reference": rule.reference, "text": text})
-    else:
-        say(f"{rule.id}  {rule.severity.value}, to blame: {blame}, {rule.reference}\n\n{text}")
+        told = {"rule": rule.id, "severity": rule.severity, "reference": rule.reference, "text": text}
+        say_json(told | {"example": example, "speaks_for": silent})
+        return
+    say(f"{rule.id}  {rule.severity.value}, to blame: {blame}, {rule.reference}\n\n{text}")
+    if example:
+        say("\nExample\n" + "\n".join(f"  {line}" for line in example["frames"]))
+        say(f"  => {example['severity']}: {example['detail']}")
+    if silent:
+        say(f"\nWhere it speaks, {', '.join(silent)} stay silent: one cause, one finding.")
 
 
 def list_rules(*, as_json: bool) -> None:
-    """Every rule: id, severity, who is to blame, reference, statement."""
+    """Every rule: id, severity, who is to blame, reference, statement; then what is no rule, and why."""
     if as_json:
-        say_json(
-            [
-                {"rule": r.id, "severity": r.severity, "reference": r.reference, "statement": r.statement}
-                for r in RULES
-            ]
-        )
+        rows = [
+            {"rule": r.id, "severity": r.severity, "reference": r.reference, "statement": r.statement}
+            for r in RULES
+        ]
+        told = {"definitions": DEFINITIONS, "not_observable": NOT_OBSERVABLE}
+        remarks = {name: [{"subject": r.subject, "why": r.why} for r in held] for name, held in told.items()}
+        say_json({"rules": rows, **remarks})
         return
     for rule in RULES:
         say(f"{rule.id}  {rule.severity:<7}  {rule.statement}  [{rule.reference}]")
+    say("\nDefinitions, used by other rules")
+    for remark in DEFINITIONS:
+        say(f"{remark.subject}  {remark.why}")
+    say("\nNot observable by a proxy, hence never passed")
+    for remark in NOT_OBSERVABLE:
+        say(f"{remark.subject}: {remark.why}")

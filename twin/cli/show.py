@@ -4,7 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from twin.cli.common import frames_of, opened, say, say_json
+from twin.engine.analyzer import Analyzer
+from twin.engine.inferred import Inferred, infer
 from twin.io.formats import Reading
 from twin.model import Call, CallError, Frame, Kind
 from twin.protocol import codec
@@ -71,21 +75,29 @@ def _link(link: str, frames: list[Frame]) -> dict[str, Any]:
     }
 
 
+def inferred(frames: list[Frame]) -> list[Inferred]:
+    """Every plug, tag, unplug, power cycle and link loss that the traffic gives away."""
+    analyzer = Analyzer(rules=())
+    return [one for frame in frames for step in analyzer.steps(frame) for one in infer(step)]
+
+
 def show(
     path: Path,
     *,
     frames: bool,
+    events: bool,
     format: str | None,  # noqa: A002  # the option's own name
     log_timezone: str | None,
     logged_by: str | None,
     as_json: bool,
 ) -> None:
-    """Print the overview, and with ``frames`` every frame, a line each."""
+    """Print the overview; with ``events`` what is inferred, with ``frames`` every frame, a line each."""
     reading = opened(path, format=format, log_timezone=log_timezone, logged_by=logged_by)
     held = frames_of(reading)
     found = overview(path, reading, held)
+    guessed = inferred(held) if events else []
     if as_json:
-        say_json(found)
+        say_json(found | ({"events": [msgspec.to_builtins(one) for one in guessed]} if events else {}))
         return
     say(f"{found['capture']}  ({found['format']})")
     if held:
@@ -101,6 +113,12 @@ def show(
         say(f"             {count:,} {why}")
     for text in found["notes"]:
         say(f"  note       {plain(text)}")
+    for one in guessed:
+        place = "" if one.connector_id is None else f" on connector {one.connector_id}"
+        said = f"{one.what.value}{place} ({one.confidence.value}): {one.why}"
+        say(f"  {format_us(one.at_us)} #{one.seq} {plain(said)}")
+    if events and not guessed:
+        say("  events     none that the traffic gives away")
     for frame in held if frames else ():
         say(plain(f"{format_us(frame.at_us)} {frame}"))
 

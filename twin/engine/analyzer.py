@@ -14,13 +14,20 @@ from msgspec.structs import replace
 from twin.certificate.profile import SPEC, Profile, identified
 from twin.model import Event, EventKind, Fault, Finding, Frame, Kind, Side
 from twin.protocol import codec
-from twin.protocol.fold import asked_payload, fold, payload_of
+from twin.protocol.actions import ACTIONS
+from twin.protocol.fold import asked_payload, fold, payload_of, waits
 from twin.protocol.session import UNPARSED, Rpc
 from twin.protocol.state import StationState
-from twin.rules import RULES, SPEAKS_FOR, Found, Rule, Step, to_blame
+from twin.rules import RULES, SPEAKS_FOR, Found, Rule, Step, Unknown, to_blame
 
 _SUBPROTOCOL = "ocpp1.6"
 _LONGEST_DETAIL = 500  # characters: the evidence stands in the frames
+
+
+_REMEMBERED = 65_536  # findings told: a repeat of an older one is told again
+_STRANGERS = 4096  # unknown action names come from the wire
+
+type _Subject = tuple[str, object]
 
 
 class Analyzer:
@@ -28,21 +35,25 @@ class Analyzer:
 
     ``profile`` is what every station is judged against; ``None`` takes, station by station, the one that its
     BootNotification identifies, and the specification alone until then. ``occurrences`` counts per rule what
-    was found, capped findings included.
+    was found, capped findings included; ``silences`` counts per rule and reason where evidence was missing;
+    ``heard`` counts the events of each place a rule may listen to.
     """
 
     def __init__(self, profile: Profile | None = None, rules: Iterable[Rule] = RULES) -> None:
         self._profile = profile
         self._rules = tuple(rules)
-        self._chosen: dict[tuple[EventKind, Side | None, str, bool], tuple[Rule, ...]] = {}
+        self._chosen: dict[_Place, tuple[Rule, ...]] = {}
         self._links: dict[str, Rpc] = {}
         self._station_of: dict[str, str] = {}
         self._unjudged: set[str] = set()
         self._states: dict[str, StationState] = {}
         self._profiles: dict[str, Profile] = {}
-        self._due: list[tuple[int, str]] = []
-        self._told: set[tuple[object, ...]] = set()
+        self._due: list[tuple[int, bool, str]] = []  # time, whether a station's state waits, link or station
+        self._told: dict[tuple[object, ...], None] = {}
+        self._explained: dict[tuple[str, str, _Subject], None] = {}
         self.occurrences: Counter[str] = Counter()
+        self.silences: Counter[tuple[str, str]] = Counter()
+        self.heard: Counter[_Place] = Counter()
         self.seen_us = 0
 
     def receive(self, frame: Frame) -> list[Finding]:
@@ -56,15 +67,14 @@ class Analyzer:
     def next_timer(self) -> int | None:
         """When :meth:`handle_timer` next has something to say, in microseconds; ``None`` if never."""
         while self._due:
-            due_us, link = self._due[0]
-            rpc = self._links.get(link)
-            if rpc is not None and rpc.next_timer() == due_us:
+            due_us, waits_, name = self._due[0]
+            if self._next_of(waits_, name) == due_us:
                 return due_us
             heapq.heappop(self._due)
         return None
 
     def finish(self) -> list[Finding]:
-        """The capture ends here. CALLs still open at its edge are no finding (G9)."""
+        """The capture ends here. What is still open or awaited at its edge is no finding (G9)."""
         self._links.clear()
         self._due.clear()
         return []
@@ -86,32 +96,43 @@ class Analyzer:
         self.seen_us = max(self.seen_us, now_us)
         steps: list[Step] = []
         while (due_us := self.next_timer()) is not None and due_us <= now_us:
-            link = heapq.heappop(self._due)[1]
-            rpc = self._links[link]
+            _, waits_, name = heapq.heappop(self._due)
+            if waits_:
+                steps += self._overdue(name, due_us)
+                continue
+            rpc = self._links[name]
             for event in rpc.handle_timer(due_us):
                 steps += self._step(event)
-            if (later_us := rpc.next_timer()) is not None:
-                heapq.heappush(self._due, (later_us, link))
+            self._wake(False, name)
         return steps
 
     def judge(self, step: Step) -> list[Finding]:
         """The findings of one step, capped to one per rule, station, connector, transaction and key (G7)."""
         event = step.event
+        place = _place(event)
+        self.heard[place] += 1
         founds: list[tuple[Rule, Found]] = []
-        for rule in self._rules_for(event):
+        for rule in self._rules_for(place):
             if answer := rule.judge(step):
-                founds += [(rule, found) for found in answer]
+                if isinstance(answer, Unknown):
+                    self.silences[rule.id, answer.why] += 1
+                else:
+                    founds += [(rule, found) for found in answer]
         if not founds:
             return []
+        who = event.station or event.link
         silent = {other for rule, _ in founds for other in SPEAKS_FOR.get(rule.id, ())}
         findings = []
         for rule, found in founds:
-            if rule.id in silent:
+            if rule.id in silent or self._is_explained(rule, found, who):
                 continue
+            self._explain(rule, found, who)
             self.occurrences[rule.id] += 1
-            told = (rule.id, event.station or event.link, found.connector_id, found.transaction_id, found.key)
+            told = (rule.id, who, found.connector_id, found.transaction_id, found.key)
             if told not in self._told:
-                self._told.add(told)
+                self._told[told] = None
+                if len(self._told) > _REMEMBERED:
+                    del self._told[next(iter(self._told))]
                 findings.append(_finding(rule, found, step))
         return findings
 
@@ -123,11 +144,17 @@ class Analyzer:
         """What a station is judged against now."""
         return self._profile or self._profiles.get(station, SPEC)
 
+    def listeners(self, rule: Rule) -> int:
+        """How many events this rule was asked about."""
+        return sum(count for place, count in self.heard.items() if _hears(rule, place))
+
     def _forget(self) -> None:
         """A recorder began anew here and knew nothing; nor may whoever reads its capture later."""
         self._links.clear()
         self._due.clear()
-        for known in (self._station_of, self._unjudged, self._states, self._profiles, self._told):
+        for known in (
+            self._station_of, self._unjudged, self._states, self._profiles, self._told, self._explained
+        ):  # fmt: skip
             known.clear()
 
     def _steps_of_link(self, frame: Frame) -> list[Step]:
@@ -149,9 +176,8 @@ class Analyzer:
         steps: list[Step] = []
         for event in rpc.receive(frame, parsed):
             steps += self._step(event)
-        after_us = rpc.next_timer()
-        if after_us is not None and after_us != before_us:
-            heapq.heappush(self._due, (after_us, link))
+        if rpc.next_timer() != before_us:
+            self._wake(False, link)
         if frame.kind in (Kind.END, Kind.REFUSED):
             del self._links[link]
             self._station_of.pop(link, None)
@@ -162,37 +188,103 @@ class Analyzer:
         if station != event.station:
             event = replace(event, station=station)
         key = station or event.link
-        before = self._states.get(key) or StationState(station=station)
+        before = self._states.get(key)
+        if before is None:
+            before = StationState(station=station, assumed=self.profile_of(key).assumed)
         after = fold(before, event)
-        self._states[key] = after
         if event.kind is EventKind.CALLED and event.action == "BootNotification":
             self._profiles[key] = identified(after.vendor, after.model)
+            after = replace(after, assumed=self.profile_of(key).assumed)
+        self._states[key] = after
+        if after.awaited is not before.awaited:
+            self._wake(True, key)
         profile = self._profile or self._profiles.get(key, SPEC)
         return [Step(event, before, after, profile, payload_of(event), asked_payload(event))]
 
-    def _rules_for(self, event: Event) -> tuple[Rule, ...]:
-        flawed = bool(event.defects) or event.kind is EventKind.MALFORMED
-        place = (event.kind, event.sender, event.action, flawed)
+    def _overdue(self, key: str, due_us: int) -> list[Step]:
+        state, missed = waits.overdue(self._states[key], due_us)
+        self._states[key] = state
+        if missed is None:
+            self._wake(True, key)
+            return []
+        event = Event(
+            kind=EventKind.OVERDUE,
+            at_us=missed.due_us,
+            link=state.link,
+            station=state.station,
+            action=missed.what,
+            awaited=missed,
+        )
+        after = fold(state, event)
+        self._states[key] = after
+        self._wake(True, key)
+        return [Step(event, state, after, self.profile_of(key), {}, {})]
+
+    def _next_of(self, waits_: bool, name: str) -> int | None:
+        if waits_:
+            state = self._states.get(name)
+            return waits.next_due_us(state) if state is not None else None
+        rpc = self._links.get(name)
+        return rpc.next_timer() if rpc is not None else None
+
+    def _wake(self, waits_: bool, name: str) -> None:
+        due_us = self._next_of(waits_, name)
+        if due_us is not None:
+            heapq.heappush(self._due, (due_us, waits_, name))
+
+    def _rules_for(self, place: "_Place") -> tuple[Rule, ...]:
         rules = self._chosen.get(place)
         if rules is None:
-            wanted = {(event.kind, ""), (event.kind, event.action)}
-            rules = tuple(
-                rule
-                for rule in self._rules
-                if wanted.intersection(rule.on)
-                and (rule.by is None or rule.by is event.sender)
-                and (flawed or not rule.flawed)
-            )
-            if len(self._chosen) < 4096:  # unknown action names come from the wire
+            rules = tuple(rule for rule in self._rules if _hears(rule, place))
+            if len(self._chosen) < _STRANGERS:
                 self._chosen[place] = rules
         return rules
+
+    def _is_explained(self, rule: Rule, found: Found, who: str) -> bool:
+        return any((rule.id, who, subject) in self._explained for subject in _subjects(found))
+
+    def _explain(self, rule: Rule, found: Found, who: str) -> None:
+        """What this rule speaks for stays silent about the same transaction or key from here on (G8)."""
+        for other in SPEAKS_FOR.get(rule.id, ()):
+            for subject in _subjects(found):
+                self._explained[other, who, subject] = None
+        while len(self._explained) > _STRANGERS:
+            del self._explained[next(iter(self._explained))]
+
+
+type _Place = tuple[EventKind, Side | None, str, bool]
+
+
+def _place(event: Event) -> _Place:
+    """Where a rule may listen; an action that OCPP does not know has no place of its own."""
+    action = event.action if event.action in ACTIONS or event.kind is EventKind.OVERDUE else ""
+    return event.kind, event.sender, action, bool(event.defects) or event.kind is EventKind.MALFORMED
+
+
+def _hears(rule: Rule, place: _Place) -> bool:
+    kind, sender, action, flawed = place
+    return (
+        ((kind, "") in rule.on or (kind, action) in rule.on)
+        and (rule.by is None or rule.by is sender)
+        and (flawed or not rule.flawed)
+    )
+
+
+def _subjects(found: Found) -> list[_Subject]:
+    """What a finding is about, beyond its own message: a transaction, or a configuration key."""
+    subjects: list[_Subject] = []
+    if found.transaction_id is not None:
+        subjects.append(("transaction", found.transaction_id))
+    if found.config_key:
+        subjects.append(("key", found.config_key.casefold()))
+    return subjects
 
 
 def _finding(rule: Rule, found: Found, step: Step) -> Finding:
     event = step.event
     frame = event.frame or (event.asked.frame if event.asked else None)
     fault = found.fault or rule.fault or to_blame(event)
-    seq = frame.seq if frame else None
+    seq = frame.seq if frame else event.awaited.seq if event.awaited else None
     return Finding(
         rule=rule.id,
         severity=found.severity or rule.severity,

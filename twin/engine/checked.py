@@ -21,6 +21,7 @@ class Checked(msgspec.Struct, kw_only=True):
     """
 
     name: str
+    analyzer: Analyzer = msgspec.field(default_factory=Analyzer)
     messages: int = 0
     links: int = 0
     first_us: int | None = None
@@ -49,8 +50,8 @@ def check_frames(
     known: frozenset[Key] = frozenset(),
 ) -> Checked:
     """Judge every frame. ``adjusted`` changes the profile that each step is judged against."""
-    checked = Checked(name=name)
     analyzer = Analyzer(profile)
+    checked = Checked(name=name, analyzer=analyzer)
     found: list[Finding] = []
     for frame in frames:
         for step in analyzer.steps(frame):

@@ -23,12 +23,14 @@ class Stimulus(msgspec.Struct, frozen=True):
     """A CALL that the CSMS sends of itself once ``after_calls`` CALLs of the station have come.
 
     ``start`` is the ordinal of the StartTransaction whose id the CALL carries, ``None`` where it has none.
+    ``at_us`` is the earliest time, 0 for any.
     """
 
     text: str
     action: str
     after_calls: int
     start: int | None = None
+    at_us: int = 0
 
 
 class Script(msgspec.Struct, kw_only=True):
@@ -99,6 +101,7 @@ class Csms:
         self._calls_seen = 0
         self._waiting: tuple[str, int] | None = None  # our CALL in flight and when we give it up
         self._commands: list[Command] = []
+        self._due_us: int | None = None  # when the next stimulus has its time
         self._up = False
 
     def connected(self, now_us: int) -> None:
@@ -110,12 +113,14 @@ class Csms:
         self._waiting = None
 
     def next_timer(self) -> int | None:
-        return self._waiting[1] if self._waiting else None
+        if self._waiting:
+            return self._waiting[1]
+        return self._due_us
 
     def handle_timer(self, now_us: int) -> None:
         if self._waiting and self._waiting[1] <= now_us:
             self._waiting = None
-            self._advance(now_us)
+        self._advance(now_us)
 
     def take(self) -> list[Command]:
         commands, self._commands = self._commands, []
@@ -165,9 +170,13 @@ class Csms:
         return with_message_id(text, call.message_id)
 
     def _advance(self, now_us: int) -> None:
+        self._due_us = None
         if not self._up or self._waiting or not self._stimuli:
             return
         stimulus = self._stimuli[0]
+        if stimulus.at_us > now_us:
+            self._due_us = stimulus.at_us
+            return
         started = stimulus.start is None or stimulus.start < len(self._ids)
         if stimulus.after_calls > self._calls_seen or not started:
             return

@@ -20,30 +20,51 @@ class _Happening(msgspec.Struct, frozen=True, order=True):
     text: str = ""
 
 
-def converse(station: Machine, csms: Machine, *, station_id: str, start_us: int) -> list[Frame]:
-    """Let the two talk until both are silent for good; the frames, as a proxy between them would see them."""
-    return _Conversation({Side.STATION: station, Side.CSMS: csms}, station_id, start_us).run()
+def converse(
+    station: Machine,
+    csms: Machine,
+    *,
+    station_id: str,
+    start_us: int,
+    until_us: int | None = None,
+    connected: bool = True,
+    hop_us: int = HOP_US,
+) -> list[Frame]:
+    """Let the two talk until both are silent for good, or until ``until_us``.
+
+    The frames are those that a proxy between them would see. ``connected``: the first connection is there;
+    else the station asks for it. ``hop_us`` is the way from one to the other.
+    """
+    held = {Side.STATION: station, Side.CSMS: csms}
+    return _Conversation(held, station_id, start_us, hop_us).run(until_us, connected)
 
 
 class _Conversation:
-    def __init__(self, machines: dict[Side, Machine], station_id: str, start_us: int) -> None:
+    def __init__(self, machines: dict[Side, Machine], station_id: str, start_us: int, hop_us: int) -> None:
         self.machines = machines
         self.station_id = station_id
         self.now_us = start_us
+        self.hop_us = hop_us
         self.frames: list[Frame] = []
         self.queue: list[_Happening] = []
         self.order = 0
         self.link = 0
         self.up = False
 
-    def run(self) -> list[Frame]:
-        self._connect()
+    def run(self, until_us: int | None, connected: bool) -> list[Frame]:
+        if connected:
+            self._connect()
+        else:
+            self._collect()
         for _ in range(_MOST_EVENTS):
             happening = heapq.heappop(self.queue) if self.queue else None
             timers = [
                 (due_us, side) for side in Side if (due_us := self.machines[side].next_timer()) is not None
             ]
             due = min(timers, default=None)
+            next_us = min(happening.at_us if happening else due[0], due[0]) if due else None
+            if until_us is not None and (next_us or (happening.at_us if happening else 0)) > until_us:
+                return self.frames
             if due is not None and (happening is None or due[0] < happening.at_us):
                 if happening is not None:
                     heapq.heappush(self.queue, happening)
@@ -98,7 +119,7 @@ class _Conversation:
 
     def _later(self, side: Side, what: str, text: str = "") -> None:
         self.order += 1
-        heapq.heappush(self.queue, _Happening(self.now_us + HOP_US, self.order, side, what, text))
+        heapq.heappush(self.queue, _Happening(self.now_us + self.hop_us, self.order, side, what, text))
 
     def _frame(
         self,

@@ -1,11 +1,12 @@
 """The words of the project as frozen records: what was seen, what it means, what we think of it."""
 
-from twin.model.events import Event, EventKind, PendingCall
+from twin.model.events import Awaited, Event, EventKind, PendingCall
 from twin.model.findings import Fault, Finding, Severity
 from twin.model.frames import Frame, Kind, Side
 from twin.model.messages import Call, CallError, CallResult, Defect, Flaw, Message, Parsed
 
 __all__ = [
+    "Awaited",
     "Call",
     "CallError",
     "CallResult",

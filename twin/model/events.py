@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     CLOSED = "closed"  # a Close frame, or the end of the socket
     RESET = "reset"  # a gap: what was known is unknown again
     NOTED = "noted"  # control frames and remarks of the recorder
+    OVERDUE = "overdue"  # something that the state waited for did not come in time
 
 
 class PendingCall(msgspec.Struct, frozen=True):
@@ -34,6 +35,22 @@ class PendingCall(msgspec.Struct, frozen=True):
         return self.frame.sender
 
 
+class Awaited(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that must come by ``due_us`` (same clock as ``Frame.at_us``), else an OVERDUE event says so.
+
+    ``seq`` and ``since_us`` are the frame that began the wait and its time. ``blocked_us`` is how long the
+    station had been held up by unanswered CALLs of its own until then: such time is added to the wait.
+    """
+
+    what: str
+    due_us: int
+    since_us: int
+    seq: int
+    connector_id: int | None = None
+    transaction_id: int | None = None
+    blocked_us: int = 0
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What happened at ``at_us`` on ``link``.
 
@@ -44,7 +61,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     orphans (``late``, ``second``, ``unknown``, or ``edge`` near the start of a capture), on time-outs
     (``expired``, ``link ended``) and on what is malformed. ``outstanding`` counts the sender's other CALLs
     still pending when this one was sent. ``earlier_seq`` is the frame of an earlier CALL by this sender on
-    this link with the same messageId, ``earlier_same`` whether its text was the same too.
+    this link with the same messageId, ``earlier_same`` whether its text was the same too. ``awaited`` is what
+    an OVERDUE event missed; its ``action`` is the wait's name.
     """
 
     kind: EventKind
@@ -61,4 +79,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     outstanding: int = 0
     earlier_seq: int | None = None
     earlier_same: bool = False
+    awaited: Awaited | None = None
     defects: tuple[Defect, ...] = ()

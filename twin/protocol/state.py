@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+from twin.model import Awaited
+from twin.protocol.metering import Sample
+
 
 class Registration(StrEnum):
     """OCPP 1.6 §4.2. UNKNOWN until a BootNotification is seen; SENT while it is unanswered."""
@@ -26,6 +29,25 @@ class Source(StrEnum):
     BOOT = "set by BootNotification.conf"
 
 
+class Wait(StrEnum):
+    """What a station's state waits for; when it does not come by its time, an OVERDUE event says so."""
+
+    STATUSES = "StatusNotification of every connector after acceptance"
+    STATUS_FITS = "a status that fits the transaction"
+    STATUS_AFTER_START = "Charging or Suspended after StartTransaction"
+    LEAVES_PREPARING = "the end of Preparing"
+    STATUS_AFTER_AVAILABILITY = "StatusNotification after ChangeAvailability"
+    SUSPENDED_AFTER_REFUSAL = "SuspendedEVSE after a refused StartTransaction"
+    START_AFTER_REMOTE = "StartTransaction after RemoteStartTransaction"
+    STOP_AFTER_REMOTE = "StopTransaction after RemoteStopTransaction"
+    STOP_AFTER_UNPLUG = "StopTransaction after the EV side disconnected"
+    STOP_AFTER_RESET = "StopTransaction after Reset"
+    BOOT_AFTER_RESET = "BootNotification after Reset"
+    RESEND = "the failed transaction message again"
+    PONG = "a pong"
+    OLD_LINK_ENDS = "the end of the earlier connection"
+
+
 class Configured(msgspec.Struct, frozen=True):
     """A value in force, in the wire's own spelling."""
 
@@ -36,21 +58,100 @@ class Configured(msgspec.Struct, frozen=True):
     at_us: int
 
 
-class Connector(msgspec.Struct, frozen=True):
-    """The last StatusNotification of a connector since the last reset point."""
+class Outage(msgspec.Struct, frozen=True):
+    """Between two connections: from the end of one to the opening of the next (UTC µs)."""
+
+    from_us: int
+    until_us: int
+    seq: int  # the frame that opened the next
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True):
+    """The station's connection now. ``whole`` says that its opening was seen; nothing is known before that.
+
+    ``attempts`` are the newest handshakes, refused ones included; ``others`` the links that were still open
+    when this one opened, with their opening time; ``errors`` the newest CALLERRORs on it (frame numbers) and
+    ``error_us`` the time of the last. ``spoke_seq`` is the station's first CALL on it, ``boot_seq`` its
+    BootNotification on it.
+    """
+
+    whole: bool = False
+    opened_us: int | None = None
+    opened_seq: int | None = None
+    spoke_seq: int | None = None
+    boot_seq: int | None = None
+    attempts: tuple[int, ...] = ()
+    refused: int = 0
+    others: Mapping[str, int] = {}
+    errors: tuple[int, ...] = ()
+    error_us: int = 0
+    ended_us: int | None = None  # of the connection before
+    outages: tuple[Outage, ...] = ()
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """The station's clock against the recorder's, estimated (G3).
+
+    Each live time stamp minus its arrival is the offset minus a delay, so the largest difference since the
+    last correction is the best estimate. ``station_us`` is that of the window since ``synced_us``,
+    ``earlier_us`` of the one before; ``csms_us`` is currentTime minus arrival of the last answer that had it.
+    """
+
+    station_us: int | None = None
+    station_seq: int = 0
+    samples: int = 0
+    earlier_us: int | None = None
+    csms_us: int | None = None
+    csms_seq: int = 0
+    synced_us: int | None = None
+
+    @property
+    def offset_us(self) -> int | None:
+        """Station minus recorder, positive where the station is ahead; ``None`` while unknown."""
+        return self.station_us if self.station_us is not None else self.earlier_us
+
+
+class Connector(msgspec.Struct, frozen=True, kw_only=True):
+    """The last StatusNotification of a connector since the last reset point, and what came before it.
+
+    ``at_us`` is its arrival, ``since_us`` the arrival of the first report of this status, ``stamp_us`` the
+    payload's own stamp. ``before`` is the status it replaced, ``before_fault`` the status a fault replaced.
+    ``changed_us`` are the arrivals of the newest changes.
+    """
 
     status: str
     error_code: str
     seq: int
     at_us: int
+    info: str = ""
+    vendor_error: str = ""
+    stamp_us: int | None = None
+    since_us: int = 0
+    before: str = ""
+    before_fault: str = ""
+    changed_us: tuple[int, ...] = ()
+
+
+class Availability(msgspec.Struct, frozen=True):
+    """The last ChangeAvailability that was not Rejected."""
+
+    operative: bool
+    scheduled: bool
+    seq: int
+    at_us: int
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """One transaction from its StartTransaction on. Energies in Wh, stamps are the payload's (UTC µs).
+    """One transaction from its StartTransaction on.
+
+    Energies in Wh; ``*_us`` stamps are the payload's (UTC µs) unless the name says ``arrived``.
 
     ``transaction_id`` is ``None`` until StartTransaction.conf. ``register_wh`` is the newest register value
     (meterStart at first), ``resolution_wh`` one unit of its last digit, ``register_us`` its time stamp.
     ``sampled_us`` is the stamp of the newest periodic sample, ``None`` where the phase is unknown.
+    ``latest_us`` is the newest stamp of any of its messages. ``queued`` says that the StartTransaction was
+    older than its connection (G4). ``remote_seq`` is the RemoteStartTransaction it answers to.
+    ``vi_wh`` integrates voltage times current over the samples, ``None`` where they do not allow it.
     """
 
     transaction_id: int | None = None
@@ -60,13 +161,33 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     started_us: int | None
     meter_start_wh: int | None
     status: str = ""
+    parent_tag: str = ""
+    arrived_us: int = 0
+    answered_us: int | None = None  # arrival of StartTransaction.conf
+    answer_seq: int | None = None
+    queued: bool = False
+    remote_seq: int | None = None
     register_wh: Decimal | None = None
     resolution_wh: Decimal = Decimal(1)
     register_us: int | None = None
     register_seq: int = 0
     sampled_us: int | None = None
     sampled_seq: int = 0
+    samples: int = 0  # periodic ones, live
+    clocked_us: int | None = None  # newest Sample.Clock
+    latest_us: int | None = None
+    latest_seq: int = 0
+    end_sample_seq: int | None = None  # a live Transaction.End sample
+    power_w: float | None = None
+    power_us: int | None = None
+    vi_wh: float | None = 0.0
+    remote_stop_seq: int | None = None
+    unplugged_seq: int | None = None
     stop_seq: int | None = None
+    stopped_us: int | None = None
+    stop_arrived_us: int = 0
+    meter_stop_wh: int | None = None
+    reason: str = ""
 
 
 class SampleSet(msgspec.Struct, frozen=True):
@@ -79,61 +200,123 @@ class SampleSet(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The newest answer of the CSMS about an idTag."""
+    """The newest answer of the CSMS about an idTag, and to which action."""
 
     status: str
     seq: int
     at_us: int
+    parent_tag: str = ""
+    action: str = ""
 
 
-class Failing(msgspec.Struct, frozen=True):
-    """A transaction message that failed and must be sent again before any newer one (§3.7)."""
+class Unanswered(msgspec.Struct, frozen=True):
+    """An Authorize that got no answer or a CALLERROR."""
+
+    seq: int
+    at_us: int
+    why: str
+
+
+class RemoteStart(msgspec.Struct, frozen=True):
+    """A RemoteStartTransaction that the station accepted."""
+
+    seq: int
+    at_us: int
+    connector_id: int | None
+
+
+class ResetAsked(msgspec.Struct, frozen=True):
+    """A Reset that the station accepted, and the transactions then open."""
+
+    kind: str
+    seq: int
+    at_us: int
+    transactions: tuple[int, ...]
+
+
+class Failing(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction message that failed and must be sent again before any newer one (§3.7).
+
+    ``attempts`` counts transmissions, ``sent_us`` is the arrival of the last, ``failed_us`` the moment its
+    failure was known, ``refused`` whether that was a CALLERROR. ``pending`` while it is on its way again.
+    """
 
     action: str
     payload: Any
     seq: int
     attempts: int
+    sent_us: int = 0
+    failed_us: int = 0
+    refused: bool = False
+    link_ended: bool = False
+    pending: bool = False
 
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the traffic has shown of one station. Changed only by ``fold``.
 
-    What the station numbers is held for the newest 256, words for the newest 4096. Keys: ``connectors`` by
-    connectorId, ``transactions`` (open) and ``ended`` by transactionId, ``starting`` by messageId,
-    ``unanswered_starts`` by connectorId, ``id_tags`` and ``remote_starts`` by case-folded idTag, ``config``
-    and ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context).
+    What the station numbers is held for the newest 256, words for the newest 4096. Keys: ``connectors`` and
+    ``availability`` by connectorId, ``transactions`` (open) and ``ended`` by transactionId, ``starting`` by
+    messageId, ``unanswered_starts`` by connectorId, ``last_stop`` (the newest ended transaction) by
+    connectorId, ``id_tags``, ``unanswered_tags`` and ``remote_starts`` by case-folded idTag, ``config`` and
+    ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context), ``awaited`` by (what,
+    connectorId or transactionId).
+    ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
-    had been running before it, with transactions nobody saw.
+    had been running before it, with transactions nobody saw. ``assumed`` are the certified values that hold
+    where nothing was observed (the analyzer sets them with the profile).
     """
 
     station: str = ""
     link: str = ""
     link_open_us: int | None = None
+    socket: Socket = Socket()
+    clock: Clock = Clock()
     registration: Registration = Registration.UNKNOWN
     boot_seq: int | None = None
+    boot: Mapping[str, Any] = {}
     booted_us: int | None = None
     spoke_before_boot: bool = False
     last_boot_us: int | None = None
+    boots_us: tuple[int, ...] = ()
+    accepted_us: int | None = None
     retry_not_before_us: int | None = None
+    retry_interval_s: int | None = None
     triggered: bool = False
+    triggers: Mapping[str, int] = {}
     vendor: str = ""
     model: str = ""
     firmware: str = ""
     connectors: Mapping[int, Connector] = {}
+    availability: Mapping[int, Availability] = {}
     transactions: Mapping[int, Transaction] = {}
     starting: Mapping[str, Transaction] = {}
     unanswered_starts: Mapping[int, int] = {}
     ended: Mapping[int, Transaction] = {}
+    last_stop: Mapping[int, Transaction] = {}
+    zero_starts: int = 0
     id_tags: Mapping[str, Verdict] = {}
-    remote_starts: Mapping[str, int] = {}
+    unanswered_tags: Mapping[str, Unanswered] = {}
+    remote_starts: Mapping[str, RemoteStart] = {}
     config: Mapping[str, Configured] = {}
     awaiting_reboot: Mapping[str, Configured] = {}
+    unknown_keys: frozenset[str] = frozenset()
+    listed_keys: frozenset[str] | None = None  # of an answer with all keys
+    assumed: Mapping[str, str] = {}
     sampling: Mapping[tuple[int, str], SampleSet] = {}
+    heard: tuple[Sample, ...] = ()
+    idle_aligned: Mapping[int, int] = {}
     failing: tuple[Failing, ...] = ()
-    reset_seq: int | None = None
+    reset: ResetAsked | None = None
+    heartbeat_us: int | None = None
+    csms_answers: int = 0
+    csms_mean_us: int = 0
     station_stamps: int = 0
     fractional_stamps: int = 0
     last_exchange_us: int | None = None
+    calling_us: int | None = None  # since when a CALL of the station is unanswered
+    blocked_us: int = 0  # how long such CALLs have held it up in all
+    awaited: Mapping[tuple[Wait, int | None], Awaited] = {}
     gaps: int = 0
 
     @property
@@ -145,3 +328,25 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         """The open transaction of a connector, the newest if the station opened several."""
         found = [tx for tx in self.transactions.values() if tx.connector_id == connector_id]
         return found[-1] if found else None
+
+    def text_in_force(self, key: str) -> str | None:
+        """The value of a configuration key: observed, else certified, else ``None``."""
+        known = self.config.get(key.casefold())
+        return known.value if known is not None else self.assumed.get(key.casefold())
+
+    def count_in_force(self, key: str) -> int | None:
+        """An integer key in force; ``None`` when unknown or no number of at most 18 digits."""
+        text = (self.text_in_force(key) or "").strip()
+        return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+    def queued(self, stamp_us: int | None) -> bool | None:
+        """Whether a payload stamp lies before the opening of the present connection (G4).
+
+        ``None`` where that cannot be said: the stamp is missing, or the opening was not seen.
+        """
+        if stamp_us is None or self.socket.opened_us is None or not self.socket.whole:
+            return None
+        offset_us = self.clock.offset_us
+        if offset_us is None:
+            offset_us = self.clock.csms_us or 0
+        return stamp_us - offset_us < self.socket.opened_us - 2_000_000

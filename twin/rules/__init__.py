@@ -13,9 +13,9 @@ from twin.rules import (
     timing,
     transactions,
 )
-from twin.rules.step import Found, InForce, Rule, Step, to_blame
+from twin.rules.step import Found, InForce, Rule, Step, Unknown, to_blame
 
-__all__ = ["RULES", "SPEAKS_FOR", "Found", "InForce", "Rule", "Step", "to_blame"]
+__all__ = ["RULES", "SPEAKS_FOR", "Found", "InForce", "Rule", "Step", "Unknown", "to_blame"]
 
 ERROR, WARNING, DRIFT, NOTE = Severity.ERROR, Severity.WARNING, Severity.DRIFT, Severity.NOTE
 CP, CS, CAPTURE, NOBODY = Fault.STATION, Fault.CSMS, Fault.CAPTURE, Fault.NOBODY
@@ -23,6 +23,7 @@ SENDER = None
 OPENED, CLOSED = EventKind.OPENED, EventKind.CLOSED
 CALLED, ANSWERED, REFUSED = EventKind.CALLED, EventKind.ANSWERED, EventKind.REFUSED
 TIMED_OUT, ORPHANED, MALFORMED = EventKind.TIMED_OUT, EventKind.ORPHANED, EventKind.MALFORMED
+OVERDUE, NOTED = EventKind.OVERDUE, EventKind.NOTED
 
 _ANY_CALL = ((CALLED, ""),)
 _ANY_ANSWER = ((ANSWERED, ""), (REFUSED, ""))

@@ -132,7 +132,7 @@ def no_boot_loop(step: Step) -> Iterable[Found] | None:
     Rejected before, explains it.
     """
     before = step.before
-    if before.last_boot_us is None or before.reset_seq is not None:
+    if before.last_boot_us is None or (before.reset and before.reset.at_us >= before.last_boot_us):
         return None
     if before.registration in (Registration.PENDING, Registration.REJECTED):
         return None

@@ -1,4 +1,4 @@
-"""What a rule sees (a Step), what it may answer (Found), and how it stands in the table (Rule)."""
+"""What a rule sees (a Step), what it may answer (Found, Unknown), and how it stands in the table (Rule)."""
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -41,6 +41,8 @@ class Step(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def meter_values(self) -> tuple[Sample, ...]:
+        if self.after.heard is not self.before.heard:
+            return self.after.heard  # fold has read them
         return tuple(samples(self.payload.get("meterValue")))
 
     @cached_property
@@ -79,6 +81,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a rule. What is ``None`` is taken from the rule's row and from the event.
 
     Findings are capped to one per (rule, station, connector, transaction, ``key``); the rest is counted.
+    ``config_key`` names the configuration key it is about: what this rule speaks for is then silent about it.
     """
 
     detail: str
@@ -89,9 +92,31 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[int, ...] = ()
     provenance: str = ""
     key: str = ""
+    config_key: str = ""
 
 
-type Judge = Callable[[Step], Iterable[Found] | None]
+class Unknown(msgspec.Struct, frozen=True):
+    """A rule's answer where evidence is missing: no verdict, and why (G1).
+
+    ``why`` is a constant, never the wire's words: it is counted, and ``--explain-silence`` prints it.
+    """
+
+    why: str
+
+
+# What several rules lack; each rule may say more of its own.
+NO_CONNECTOR = Unknown("no connectorId in the message")
+NO_STAMP = Unknown("no readable time stamp in the message")
+NO_CERTIFICATE = Unknown("judged against the specification alone: nothing is certified")
+NO_BOOT = Unknown("the capture did not begin with a boot, or has a gap: earlier traffic was not seen")
+NO_TRANSACTION = Unknown("the transaction's StartTransaction or its answer was not seen")
+NO_OPENING = Unknown("the opening of the connection was not seen")
+NO_VALUE = Unknown("the configured value was neither observed nor certified")
+NO_EARLIER_STATUS = Unknown("no earlier status of the connector since the boot or the connection")
+QUEUED = Unknown("the message is older than its connection: delivered from the queue")
+DAMAGED = Unknown("the record was damaged by the capture")
+
+type Judge = Callable[[Step], Iterable[Found] | Unknown | None]
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -114,6 +139,34 @@ class Rule(msgspec.Struct, frozen=True):
     @property
     def statement(self) -> str:
         return (self.judge.__doc__ or "").strip().split("\n", 1)[0]
+
+    @property
+    def needs(self) -> str:
+        """What a capture lacks in which this rule is never asked, in words."""
+        kinds: dict[str, list[str]] = {}
+        for kind, action in self.on:
+            kinds.setdefault(_LACKS[kind], []).append(action)
+        words = [
+            lack.format(" or ".join(sorted(actions)) if all(actions) else "message")
+            for lack, actions in kinds.items()
+        ]
+        who = f" of the {self.by}" if self.by else ""
+        return "no " + ", no ".join(words) + who + (" with a flaw" if self.flawed else "")
+
+
+_LACKS = {
+    EventKind.OPENED: "opening of a connection",
+    EventKind.CLOSED: "end of a connection",
+    EventKind.CALLED: "{}.req",
+    EventKind.ANSWERED: "{}.conf",
+    EventKind.REFUSED: "CALLERROR to {}",
+    EventKind.TIMED_OUT: "unanswered {}",
+    EventKind.ORPHANED: "answer without its CALL",
+    EventKind.MALFORMED: "unreadable message",
+    EventKind.RESET: "gap",
+    EventKind.NOTED: "control frame",
+    EventKind.OVERDUE: "time-out of {}",
+}
 
 
 def to_blame(event: Event) -> Fault:

@@ -1,0 +1,5 @@
+"""Three conversations for each rule of some families (transactions)."""
+
+from tests.rules.three_ways import ThreeWays
+
+CASES: tuple[ThreeWays, ...] = ()

@@ -1,0 +1,109 @@
+"""The only way station state changes: ``fold(state, event)``, one small function per event and action."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from twin.model import Event, EventKind, Side
+from twin.protocol.actions import TRANSACTION_ACTIONS
+from twin.protocol.fold import boot, configuration, connection, connectors, transactions, waits
+from twin.protocol.fold.metering import advance, meter_called
+from twin.protocol.fold.payloads import TIME_FIELDS, asked_payload, integer, payload_of, stamps_of, word
+from twin.protocol.session import hides_payload
+from twin.protocol.state import StationState
+from twin.protocol.timestamps import parse_stamp
+
+__all__ = [
+    "FOLDS", "TIME_FIELDS", "advance", "asked_payload", "fold", "integer", "payload_of", "stamps_of", "waits",
+    "word",
+]  # fmt: skip
+
+_EXCHANGES = frozenset({EventKind.CALLED, EventKind.ANSWERED, EventKind.REFUSED, EventKind.TIMED_OUT})
+_COUNTED_STAMPS = 64  # whether a station writes milliseconds is known by then (rule P005)
+_SHARE = 16  # of the newest answer time in the running mean
+
+
+def fold(state: StationState, event: Event) -> StationState:
+    """The state after ``event``. Total: a payload of any shape changes what can be read of it, no more."""
+    if event.kind is EventKind.OVERDUE:
+        return _overdue(state, event)
+    if event.action in TRANSACTION_ACTIONS:
+        state = transactions.failed_sends(state, event)
+    if event.kind in _EXCHANGES:
+        state = _exchanged(state, event)
+        if event.kind is EventKind.REFUSED:
+            state = connection.refused(state, event)
+    step = FOLDS.get((event.kind, event.action)) or FOLDS.get((event.kind, ""))
+    return state if step is None or hides_payload(event) else step(state, event)
+
+
+def _overdue(state: StationState, event: Event) -> StationState:
+    held = event.awaited
+    if held is None:
+        return state
+    kept = {place: other for place, other in state.awaited.items() if other is not held}
+    return replace(state, awaited=kept)
+
+
+def _exchanged(state: StationState, event: Event) -> StationState:
+    """The two sides have spoken: counts stamps and answer times, and how long the station was held up."""
+    station_calls = event.kind is EventKind.CALLED and event.sender is Side.STATION
+    calling_us, blocked_us = waits.exchanged(state, event, station_calls)
+    total, fractional = state.station_stamps, state.fractional_stamps
+    answers, mean_us = state.csms_answers, state.csms_mean_us
+    socket, spoke_before = state.socket, state.spoke_before_boot
+    if station_calls and event.asked:
+        if total < _COUNTED_STAMPS:
+            for _, text in stamps_of(event.asked.call.payload):
+                stamp = parse_stamp(text)
+                total += 1
+                fractional += bool(stamp and stamp.fraction_digits)
+        if socket.spoke_seq is None and event.frame is not None:
+            socket = replace(socket, spoke_seq=event.frame.seq)
+        if state.booted_us is None and event.action != "BootNotification":
+            spoke_before = True
+    elif event.kind is EventKind.ANSWERED and event.sender is Side.CSMS and event.took_us is not None:
+        answers += 1
+        mean_us += (event.took_us - mean_us) // min(answers, _SHARE)
+    return replace(
+        state,
+        last_exchange_us=event.at_us,
+        calling_us=calling_us,
+        blocked_us=blocked_us,
+        station_stamps=total,
+        fractional_stamps=fractional,
+        csms_answers=answers,
+        csms_mean_us=mean_us,
+        socket=socket,
+        spoke_before_boot=spoke_before,
+    )
+
+
+FOLDS: dict[tuple[EventKind, str], Callable[[StationState, Event], StationState]] = {
+    (EventKind.OPENED, ""): connection.opened,
+    (EventKind.CLOSED, ""): connection.closed,
+    (EventKind.RESET, ""): connection.gap,
+    (EventKind.NOTED, ""): connection.noted,
+    (EventKind.CALLED, "BootNotification"): boot.called,
+    (EventKind.ANSWERED, "BootNotification"): boot.answered,
+    (EventKind.CALLED, "Heartbeat"): boot.heartbeat_called,
+    (EventKind.ANSWERED, "Heartbeat"): boot.heartbeat_answered,
+    (EventKind.CALLED, "StatusNotification"): connectors.status_called,
+    (EventKind.ANSWERED, "ChangeAvailability"): connectors.availability_answered,
+    (EventKind.CALLED, "StartTransaction"): transactions.start_called,
+    (EventKind.ANSWERED, "StartTransaction"): transactions.start_answered,
+    (EventKind.REFUSED, "StartTransaction"): transactions.start_failed,
+    (EventKind.TIMED_OUT, "StartTransaction"): transactions.start_failed,
+    (EventKind.CALLED, "StopTransaction"): transactions.stop_called,
+    (EventKind.ANSWERED, "StopTransaction"): transactions.tag_answered,
+    (EventKind.ANSWERED, "Authorize"): transactions.tag_answered,
+    (EventKind.REFUSED, "Authorize"): transactions.authorize_failed,
+    (EventKind.TIMED_OUT, "Authorize"): transactions.authorize_failed,
+    (EventKind.ANSWERED, "RemoteStartTransaction"): transactions.remote_start_answered,
+    (EventKind.ANSWERED, "RemoteStopTransaction"): transactions.remote_stop_answered,
+    (EventKind.CALLED, "MeterValues"): meter_called,
+    (EventKind.ANSWERED, "GetConfiguration"): configuration.read,
+    (EventKind.ANSWERED, "ChangeConfiguration"): configuration.written,
+    (EventKind.ANSWERED, "Reset"): boot.reset_answered,
+    (EventKind.ANSWERED, "TriggerMessage"): boot.trigger_answered,
+}

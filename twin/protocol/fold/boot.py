@@ -1,0 +1,140 @@
+"""Fold: boot, registration, heartbeat and the two clocks."""
+
+from msgspec.structs import replace
+
+from twin.model import Event
+from twin.protocol.fold import waits
+from twin.protocol.fold.configuration import configure
+from twin.protocol.fold.payloads import asked_payload, integer, newest, payload_of, stamp_us, word
+from twin.protocol.state import Registration, ResetAsked, Source, StationState, Wait
+
+_REMEMBERED_BOOTS = 8
+_MOST_SAMPLES = 16  # of a clock's offset in one window: then only a better one counts
+# 21 StatusNotifications, one at a time, each a round trip and a second; at least 30 s.
+_STATUSES, _LEAST_STATUSES_US = 21, 30 * waits.SECOND_US
+
+
+def called(state: StationState, event: Event) -> StationState:
+    """A Boot keeps what persists and forgets what is volatile (G2)."""
+    payload = payload_of(event)
+    seq = event.frame.seq if event.frame else None
+    state = replace(
+        state,
+        registration=Registration.SENT,
+        boot_seq=seq,
+        boot=payload,
+        booted_us=state.booted_us if state.booted_us is not None else event.at_us,
+        last_boot_us=event.at_us,
+        boots_us=(*state.boots_us, event.at_us)[-_REMEMBERED_BOOTS:],
+        socket=replace(state.socket, boot_seq=seq),
+        triggered=False,
+        triggers={},
+        vendor=word(payload.get("chargePointVendor")),
+        model=word(payload.get("chargePointModel")),
+        firmware=word(payload.get("firmwareVersion")),
+        connectors={},
+        sampling={},
+        config={**state.config, **state.awaiting_reboot},
+        awaiting_reboot={},
+    )
+    return waits.booted(state)
+
+
+def answered(state: StationState, event: Event) -> StationState:
+    """The registration, the heartbeat interval, and the CSMS's clock."""
+    payload = payload_of(event)
+    try:
+        registration = Registration(word(payload.get("status")))
+    except ValueError:
+        return state
+    interval_s = integer(payload.get("interval"))
+    retry_us = None
+    if registration is not Registration.ACCEPTED and interval_s is not None:
+        retry_us = event.at_us + interval_s * waits.SECOND_US
+    state = replace(
+        state,
+        registration=registration,
+        accepted_us=event.at_us if registration is Registration.ACCEPTED else None,
+        retry_not_before_us=retry_us,
+        retry_interval_s=interval_s if registration is not Registration.ACCEPTED else None,
+    )
+    state = _corrected(state, event)
+    if registration is not Registration.ACCEPTED:
+        return state
+    within_us = max(_LEAST_STATUSES_US, _STATUSES * ((event.took_us or 0) + waits.SECOND_US))
+    state = waits.begin(state, Wait.STATUSES, event, within_us)
+    if interval_s is not None and interval_s > 0:
+        return configure(state, event, Source.BOOT, ("HeartbeatInterval", str(interval_s)))
+    return state
+
+
+def heartbeat_called(state: StationState, event: Event) -> StationState:
+    return replace(state, heartbeat_us=event.at_us)
+
+
+def heartbeat_answered(state: StationState, event: Event) -> StationState:
+    return _corrected(state, event)
+
+
+def _corrected(state: StationState, event: Event) -> StationState:
+    """currentTime tells the CSMS's clock, and the station may set its own by it: a new window begins (G3)."""
+    told_us = stamp_us(payload_of(event).get("currentTime"))
+    if told_us is None or event.frame is None:
+        return state
+    clock = state.clock
+    earlier_us = clock.station_us if clock.station_us is not None else clock.earlier_us
+    clock = replace(
+        clock,
+        station_us=None,
+        samples=0,
+        earlier_us=earlier_us,
+        csms_us=told_us - event.at_us,
+        csms_seq=event.frame.seq,
+        synced_us=event.at_us,
+    )
+    return replace(state, clock=clock)
+
+
+def told_time(state: StationState, event: Event, told_us: int | None) -> StationState:
+    """A live stamp of the station: its difference to the arrival bounds the clock's offset from below."""
+    clock = state.clock
+    if told_us is None or event.frame is None:
+        return state
+    offset_us = told_us - event.at_us
+    if clock.station_us is not None and offset_us <= clock.station_us and clock.samples >= _MOST_SAMPLES:
+        return state
+    better = clock.station_us is None or offset_us > clock.station_us
+    clock = replace(
+        clock,
+        station_us=offset_us if better else clock.station_us,
+        station_seq=event.frame.seq if better else clock.station_seq,
+        samples=clock.samples + 1,
+    )
+    return replace(state, clock=clock)
+
+
+def reset_answered(state: StationState, event: Event) -> StationState:
+    """An accepted Reset owes a Stop for every open transaction, and a boot (5.14)."""
+    if payload_of(event).get("status") != "Accepted" or event.frame is None:
+        return state
+    kind = word(asked_payload(event).get("type"))
+    asked = ResetAsked(kind, event.frame.seq, event.at_us, tuple(state.transactions))
+    state = waits.begin(replace(state, reset=asked), Wait.BOOT_AFTER_RESET, event, waits.REBOOT_US)
+    for transaction_id, transaction in state.transactions.items():
+        state = waits.begin(
+            state,
+            Wait.STOP_AFTER_RESET,
+            event,
+            waits.REBOOT_US,
+            key=transaction_id,
+            connector_id=transaction.connector_id,
+            transaction_id=transaction_id,
+        )
+    return state
+
+
+def trigger_answered(state: StationState, event: Event) -> StationState:
+    if payload_of(event).get("status") != "Accepted":
+        return state
+    what = word(asked_payload(event).get("requestedMessage"))
+    return replace(state, triggered=True, triggers=newest({**state.triggers, what: event.at_us}, 32))

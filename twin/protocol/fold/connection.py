@@ -1,0 +1,100 @@
+"""Fold: the connection, its outages, control frames and gaps."""
+
+from msgspec.structs import replace
+
+from twin.model import Event, Kind, Side
+from twin.protocol.fold import waits
+from twin.protocol.state import Outage, Socket, StationState, Wait
+
+_REMEMBERED_ATTEMPTS = 8
+_REMEMBERED_OUTAGES = 16
+_HEARTBEAT_S, _TIMEOUT_S = 30, 60  # where neither was observed nor certified
+
+
+def opened(state: StationState, event: Event) -> StationState:
+    """A new WebSocket without Boot keeps transactions and configuration; connector status is unknown (G2)."""
+    old, frame = state.socket, event.frame
+    whole = frame is not None and not frame.facts.get("late", False)
+    others = dict(old.others)
+    if state.link_open_us is not None and state.link != event.link:
+        others[state.link] = state.link_open_us
+    others.pop(event.link, None)
+    outages = old.outages
+    if old.ended_us is not None and whole and not others:
+        seq = frame.seq if frame else 0
+        outages = (*outages, Outage(old.ended_us, event.at_us, seq))[-_REMEMBERED_OUTAGES:]
+    socket = Socket(
+        whole=whole,
+        opened_us=event.at_us,
+        opened_seq=frame.seq if frame else None,
+        attempts=(*old.attempts, event.at_us)[-_REMEMBERED_ATTEMPTS:],
+        refused=old.refused,
+        others=others,
+        outages=outages,
+    )
+    state = waits.link_ended(
+        replace(
+            state,
+            link=event.link,
+            link_open_us=event.at_us,
+            socket=socket,
+            last_exchange_us=None,
+            calling_us=None,
+            connectors={},
+        )
+    )
+    if others and whole:
+        allowed_s = (state.count_in_force("HeartbeatInterval") or _HEARTBEAT_S) + (
+            state.count_in_force("MessageTimeout") or _TIMEOUT_S
+        )
+        state = waits.begin(state, Wait.OLD_LINK_ENDS, event, allowed_s * waits.SECOND_US)
+    return state
+
+
+def closed(state: StationState, event: Event) -> StationState:
+    """A Close frame changes nothing yet; the end of the socket, and a refused handshake, do."""
+    kind = event.frame.kind if event.frame else None
+    if kind is Kind.REFUSED:
+        attempts = (*state.socket.attempts, event.at_us)[-_REMEMBERED_ATTEMPTS:]
+        socket = replace(state.socket, attempts=attempts, refused=state.socket.refused + 1)
+        return replace(state, socket=socket)
+    if kind is not Kind.END:
+        return state
+    if event.link != state.link:
+        others = {link: since for link, since in state.socket.others.items() if link != event.link}
+        state = replace(state, socket=replace(state.socket, others=others))
+        return state if others else waits.end(state, Wait.OLD_LINK_ENDS)
+    socket = replace(state.socket, ended_us=event.at_us)
+    return waits.link_ended(replace(state, link_open_us=None, socket=socket, calling_us=None))
+
+
+def gap(state: StationState, event: Event) -> StationState:
+    """After a gap everything volatile is unknown; what the station said of itself stays (G2)."""
+    return StationState(
+        station=state.station,
+        link=state.link,
+        vendor=state.vendor,
+        model=state.model,
+        firmware=state.firmware,
+        assumed=state.assumed,
+        gaps=state.gaps + 1,
+    )
+
+
+def noted(state: StationState, event: Event) -> StationState:
+    """A ping of the CSMS wants a pong of the station (RFC 6455 §5.5.3)."""
+    kind = event.frame.kind if event.frame else None
+    if kind is Kind.PING and event.sender is Side.CSMS:
+        within_s = state.count_in_force("MessageTimeout") or _TIMEOUT_S
+        return waits.begin(state, Wait.PONG, event, within_s * waits.SECOND_US)
+    if kind is Kind.PONG and event.sender is Side.STATION:
+        return waits.end(state, Wait.PONG)
+    return state
+
+
+def refused(state: StationState, event: Event) -> StationState:
+    """CALLERRORs on this connection are counted: some stations leave after a few (rule H014)."""
+    if event.frame is None:
+        return state
+    errors = (*state.socket.errors, event.frame.seq)[-_REMEMBERED_ATTEMPTS:]
+    return replace(state, socket=replace(state.socket, errors=errors, error_us=event.at_us))

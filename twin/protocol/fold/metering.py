@@ -1,0 +1,111 @@
+"""Fold: meter values, the register and the phase of the samples."""
+
+from msgspec.structs import replace
+
+from twin.model import Event
+from twin.protocol import metering
+from twin.protocol.fold.boot import told_time
+from twin.protocol.fold.payloads import REMEMBERED, integer, newest, payload_of
+from twin.protocol.state import SampleSet, StationState, Transaction
+
+_CLOCK, _END = "Sample.Clock", "Transaction.End"
+_HOUR_US = 3_600_000_000
+
+
+def meter_called(state: StationState, event: Event) -> StationState:
+    payload = payload_of(event)
+    connector_id = integer(payload.get("connectorId"))
+    transaction_id = integer(payload.get("transactionId"))
+    if connector_id is None or event.frame is None:
+        return state
+    seq = event.frame.seq
+    samples = tuple(metering.samples(payload.get("meterValue")))
+    transaction = state.transactions.get(transaction_id) if transaction_id is not None else None
+    newest_of: dict[str, tuple[int, set[str]]] = {}  # of each context: stamp and measurands
+    latest_us = None
+    for sample in samples:
+        stamp_us = sample.stamp_us
+        if stamp_us is None:
+            continue
+        begun = newest_of.get(sample.context)
+        if begun is None or begun[0] != stamp_us:
+            known = state.sampling.get((connector_id, sample.context)) if begun is None else None
+            merged = set(known.measurands) if known and known.stamp_us == stamp_us else set()
+            begun = newest_of[sample.context] = (stamp_us, merged)
+        begun[1].add(sample.measurand)
+        if latest_us is None or stamp_us > latest_us:
+            latest_us = stamp_us
+    if transaction is not None and transaction_id is not None and latest_us is not None:
+        transaction = _advanced(transaction, samples, seq, latest_us)
+        state = replace(state, transactions={**state.transactions, transaction_id: transaction})
+    sampling = dict(state.sampling)
+    for context, (stamp_us, measurands) in newest_of.items():
+        sampling[connector_id, context] = SampleSet(stamp_us, frozenset(measurands), seq, transaction_id)
+    state = replace(state, sampling=newest(sampling, REMEMBERED), heard=samples)
+    if transaction is None and _CLOCK in newest_of and state.transaction_on(connector_id) is None:
+        idle = {**state.idle_aligned, connector_id: state.idle_aligned.get(connector_id, 0) + 1}
+        state = replace(state, idle_aligned=newest(idle, REMEMBERED))
+    return told_time(state, event, latest_us) if state.queued(latest_us) is False else state
+
+
+def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:
+    """``transaction`` after one sample: its register, and the phase of its periodic samples."""
+    stamp_us = sample.stamp_us
+    if stamp_us is None:
+        return transaction
+    register = metering.energy_wh(sample)
+    if register and (transaction.register_us is None or stamp_us >= transaction.register_us):
+        transaction = replace(
+            transaction,
+            register_wh=register[0],
+            resolution_wh=register[1],
+            register_us=stamp_us,
+            register_seq=seq,
+        )
+    periodic = sample.context == metering.DEFAULT_CONTEXT
+    if periodic and (transaction.sampled_us is None or stamp_us > transaction.sampled_us):
+        transaction = replace(
+            transaction, sampled_us=stamp_us, sampled_seq=seq, samples=transaction.samples + 1
+        )
+    return transaction
+
+
+def _advanced(
+    transaction: Transaction, samples: tuple[metering.Sample, ...], seq: int, latest_us: int
+) -> Transaction:
+    """After a whole MeterValues: register, phases of both grids, and the integral of voltage and current."""
+    for sample in samples:
+        transaction = advance(transaction, sample, seq)
+    contexts = {sample.context for sample in samples}
+    clocked_us = latest_us if _CLOCK in contexts else transaction.clocked_us
+    power_w = _power_w(samples)
+    vi_wh = transaction.vi_wh
+    if power_w is None:
+        power_w, power_us = transaction.power_w, transaction.power_us
+    else:
+        power_us = latest_us
+        since_us = transaction.power_us if transaction.power_us is not None else transaction.started_us
+        if vi_wh is not None and since_us is not None and latest_us >= since_us:
+            earlier_w = transaction.power_w if transaction.power_w is not None else power_w
+            vi_wh += (power_w + earlier_w) / 2 * (latest_us - since_us) / _HOUR_US
+    newer = transaction.latest_us is None or latest_us >= transaction.latest_us
+    return replace(
+        transaction,
+        clocked_us=clocked_us,
+        power_w=power_w,
+        power_us=power_us,
+        vi_wh=vi_wh,
+        latest_us=latest_us if newer else transaction.latest_us,
+        latest_seq=seq if newer else transaction.latest_seq,
+        end_sample_seq=seq if _END in contexts else transaction.end_sample_seq,
+    )
+
+
+def _power_w(samples: tuple[metering.Sample, ...]) -> float | None:
+    """Voltage times current of one sample, where both come once and without a phase."""
+    volts = [s.value for s in samples if s.measurand == "Voltage"]
+    amps = [s.value for s in samples if s.measurand == "Current.Import"]
+    phased = any(s.phase for s in samples)
+    if len(volts) != 1 or len(amps) != 1 or volts[0] is None or amps[0] is None or phased:
+        return None
+    return float(volts[0]) * float(amps[0])

@@ -1,0 +1,103 @@
+"""What a state waits for: begun and ended by the fold functions, fired by whoever keeps the time."""
+
+from msgspec.structs import replace
+
+from twin.model import Awaited, Event, Side
+from twin.protocol.fold.payloads import newest
+from twin.protocol.state import StationState, Wait
+
+SECOND_US = 1_000_000
+TRIGGERED_US = 60 * SECOND_US  # how long a message that another one triggers may take before it is missing
+REBOOT_US = 300 * SECOND_US  # a boot may take minutes: the certificate's 5 s exclude it
+_MOST = 512
+_UNBLOCKED = frozenset({Wait.PONG, Wait.OLD_LINK_ENDS})
+# What outlives a connection, and what outlives a boot.
+_LASTING = frozenset({Wait.OLD_LINK_ENDS, Wait.STOP_AFTER_RESET, Wait.BOOT_AFTER_RESET})
+_PAST_BOOT = frozenset({Wait.OLD_LINK_ENDS, Wait.STOP_AFTER_RESET, Wait.RESEND, Wait.PONG})
+
+
+def begin(
+    state: StationState,
+    wait: Wait,
+    event: Event,
+    within_us: int,
+    *,
+    key: int | None = None,
+    connector_id: int | None = None,
+    transaction_id: int | None = None,
+) -> StationState:
+    """Wait from ``event`` on; a wait for the same ``key`` that runs already is left alone."""
+    place = (wait, key)
+    if place in state.awaited:
+        return state
+    frame = event.frame or (event.asked.frame if event.asked else None)
+    if frame is None or frame.facts.get("interpolated"):
+        return state  # a log without times says nothing about time-outs
+    awaited = Awaited(
+        what=wait,
+        due_us=event.at_us + within_us,
+        since_us=event.at_us,
+        seq=frame.seq,
+        connector_id=connector_id,
+        transaction_id=transaction_id,
+        blocked_us=_blocked_us(state, event.at_us),
+    )
+    return replace(state, awaited=newest({**state.awaited, place: awaited}, _MOST))
+
+
+def end(state: StationState, wait: Wait, key: int | None = None) -> StationState:
+    """It came, or nobody waits for it any longer."""
+    place = (wait, key)
+    if place not in state.awaited:
+        return state
+    return replace(state, awaited={other: held for other, held in state.awaited.items() if other != place})
+
+
+def link_ended(state: StationState) -> StationState:
+    """Whatever could only come over the connection that is gone is no longer waited for (G2)."""
+    return _keep(state, _LASTING)
+
+
+def booted(state: StationState) -> StationState:
+    """Whatever the state before the boot promised is no longer waited for (G2)."""
+    return _keep(state, _PAST_BOOT)
+
+
+def next_due_us(state: StationState) -> int | None:
+    """The earliest moment at which something is overdue."""
+    return min((held.due_us for held in state.awaited.values()), default=None)
+
+
+def overdue(state: StationState, now_us: int) -> tuple[StationState, Awaited | None]:
+    """The first thing overdue at ``now_us``, if any.
+
+    Time that the station spent waiting for answers to its own CALLs is added first: the state then comes back
+    with later due times, and nothing is overdue yet.
+    """
+    for place, held in state.awaited.items():
+        if held.due_us > now_us:
+            continue
+        blocked_us = _blocked_us(state, now_us)
+        if blocked_us > held.blocked_us and place[0] not in _UNBLOCKED:
+            later = replace(held, due_us=held.due_us + blocked_us - held.blocked_us, blocked_us=blocked_us)
+            return replace(state, awaited={**state.awaited, place: later}), None
+        return state, held
+    return state, None
+
+
+def exchanged(state: StationState, event: Event, calling: bool) -> tuple[int | None, int]:
+    """(``calling_us``, ``blocked_us``) after a CALL of the station (``calling``) or its answer."""
+    if calling:
+        return (state.calling_us if state.calling_us is not None else event.at_us), state.blocked_us
+    if state.calling_us is None or event.asked is None or event.asked.sender is not Side.STATION:
+        return state.calling_us, state.blocked_us
+    return None, state.blocked_us + event.at_us - state.calling_us
+
+
+def _blocked_us(state: StationState, now_us: int) -> int:
+    return state.blocked_us + (now_us - state.calling_us if state.calling_us is not None else 0)
+
+
+def _keep(state: StationState, lasting: frozenset[Wait]) -> StationState:
+    held = {place: awaited for place, awaited in state.awaited.items() if place[0] in lasting}
+    return state if len(held) == len(state.awaited) else replace(state, awaited=held)
