@@ -22,6 +22,7 @@ from twin.report.excerpts import evidence_shown
 from twin.report.sheet_text import figure_words, unused_words, used_words
 from twin.report.words import plain
 from twin.rules import RULES
+from twin.rules.beyond import NOT_OBSERVABLE
 
 _MOST_ROWS = 60  # of one rule
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[.,])(?=[^\s\d])")
@@ -53,6 +54,7 @@ def page(
         groups=list(_groups(captures, cause)),
         pictures=[picture for _, seen in stations for picture in _pictures(seen, captures)],
         open_rows={sheet.station: list(_open(sheet)) for sheet in sheets},
+        beyond=NOT_OBSERVABLE,
         legend=svg.STATUS_COLOURS,
         verdicts=[verdict for verdict in Verdict if any(verdict in _all_of(sheet) for sheet in sheets)],
         used=used_words,
