@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from twin.engine.analyzer import Analyzer
+from twin.engine.checked import check_frames
 from twin.io.formats import open_capture
 from twin.report.findings import as_json
 
@@ -16,10 +16,9 @@ CAPTURES = sorted(path.name for path in (REPOSITORY / "captures").iterdir() if p
 
 def found_in(capture: Path) -> str:
     """A finding a line, so that a difference is a line, and the counts with repeats."""
-    analyzer = Analyzer()
-    findings = [finding for frame in open_capture(capture).frames for finding in analyzer.receive(frame)]
-    told = as_json([*findings, *analyzer.finish()], analyzer.occurrences)
-    rows = [json.dumps(row, ensure_ascii=False) for row in (*told["findings"], told["counts"])]
+    told = as_json([check_frames(capture.name, list(open_capture(capture).frames))])
+    found = [{key: value for key, value in row.items() if key != "capture"} for row in told["findings"]]
+    rows = [json.dumps(row, ensure_ascii=False) for row in (*found, told["counts"])]
     return "\n".join(rows) + "\n"
 
 

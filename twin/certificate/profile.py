@@ -1,13 +1,16 @@
 """What a station is judged against: a certificate, or the specification alone."""
 
+import math
+import tomllib
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from twin.certificate import NAMES, Certificate, load
+from twin.certificate import NAMES, Certificate, load, parse
 
 
-class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
+class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a limit needs slack; the reasons stand in docs/rules.md. Times in µs, energies in Wh."""
 
     timer_us: int = 2_000_000  # or 5 %, whichever is larger
@@ -72,3 +75,44 @@ def identified(vendor: str, model: str) -> Profile:
         if load(name).matches(vendor, model):
             return certified(name)
     return SPEC
+
+
+def profile_in(name: str, toml_text: str) -> Profile:
+    """The profile in the text of a certificate, with its own ``[tolerances]`` if it has such a table.
+
+    Raises ``ValueError`` that names what is wrong.
+    """
+    certificate = parse(toml_text)
+    return Profile(name, certificate, _tolerances(tomllib.loads(toml_text).get("tolerances", {})))
+
+
+def tolerances_in(toml_text: str) -> Tolerances:
+    """The tolerances in a TOML text that is one table ``[tolerances]``; what it leaves out is the default.
+
+    Raises ``ValueError`` for an unknown field, a wrong type, a number below 0, or no such table.
+    """
+    try:
+        document = tomllib.loads(toml_text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not TOML: {error}") from error
+    others = ", ".join(repr(name) for name in document if name != "tolerances")
+    if others:
+        raise ValueError(f"expected one table [tolerances], not {others}")
+    if "tolerances" not in document:
+        raise ValueError("there is no table [tolerances]")
+    return _tolerances(document["tolerances"])
+
+
+def _tolerances(table: Any) -> Tolerances:
+    if not isinstance(table, dict):
+        raise ValueError("tolerances: expected a table")
+    known = Tolerances.__struct_fields__
+    for name, value in table.items():
+        if name not in known:
+            raise ValueError(f"tolerances: unknown field {name!r}; there is {', '.join(known)}")
+        if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"tolerances: {name} is {value}, expected a number from 0")
+    try:
+        return msgspec.convert(table, Tolerances)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"tolerances: {error}") from error

@@ -42,6 +42,13 @@ class OnQuota(StrEnum):
     STOP = "stop"
 
 
+class Context(StrEnum):
+    """Where traffic comes from."""
+
+    FIELD = "field"
+    LAB = "lab"
+
+
 class As(StrEnum):
     """The side that is played."""
 
@@ -285,13 +292,37 @@ def show(
 
 @app.command()
 def check(
-    capture: Annotated[
-        Path | None, typer.Argument(help="A capture of any format.", metavar="CAPTURE")
+    captures: Annotated[
+        list[Path] | None, typer.Argument(help="Captures of any format.", metavar="CAPTURE")
     ] = None,
     profile: Profile = None,
+    tolerances: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML whose table [tolerances] replaces limits' slack."),
+    ] = None,
+    context: Annotated[
+        Context, typer.Option(help="lab: a test tool writes its own configuration, which is no drift.")
+    ] = Context.FIELD,
     fail_on: Fail = FailOn.ERROR,
+    select: Annotated[
+        list[str] | None, typer.Option(metavar="RULES", help="Only these rules: ids or prefixes, T,M001.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="RULES", help="Not these rules: ids or prefixes.")
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The --json of an earlier run: only new findings count."),
+    ] = None,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Print the certificate beside the traffic, row by row.")
+    ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Also write one self-contained page with pictures.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the certificate sheet as one page, to print and sign."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML, a test case a rule.")
     ] = None,
     explain: Annotated[
         str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
@@ -316,6 +347,8 @@ def check(
     """Check a capture against the schemas, the specification and the certified configuration.
 
     Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
+    twin check monday.capture tuesday.capture --html sheet.html --junit check.xml;
+    twin check site-a.capture --select T,M --ignore M007; twin check new.capture --baseline old.json;
     twin check site-a.capture --explain-silence; twin check --explain T015;
     twin check --integrity site-a.capture
     """
@@ -327,25 +360,32 @@ def check(
     if explain is not None:
         verb.explain(explain, as_json=json)
         return
-    if capture is None:
+    if not captures:
         raise typer.BadParameter("name a capture, or ask for --list-rules or --explain RULE")
     if integrity:
+        if len(captures) > 1:
+            raise typer.BadParameter("--integrity takes one capture at a time")
         from twin.cli import integrity as verb_integrity
 
-        raise typer.Exit(verb_integrity.check(capture, public_keys=seal_public_key or [], as_json=json))
-    raise typer.Exit(
-        verb.check(
-            capture,
-            profile=profile,
-            fail_on=fail_on.value,
-            html=html,
-            explain_silence=explain_silence,
-            format=format,
-            log_timezone=log_timezone,
-            logged_by=logged_by.value if logged_by else None,
-            as_json=json,
-        )
+        raise typer.Exit(verb_integrity.check(captures[0], public_keys=seal_public_key or [], as_json=json))
+    options = verb.Options(
+        profile=profile,
+        tolerances=tolerances,
+        lab=context is Context.LAB,
+        fail_on=fail_on.value,
+        select=tuple(select or ()),
+        ignore=tuple(ignore or ()),
+        baseline=baseline,
+        html=html,
+        junit=junit,
+        sheet=sheet,
+        explain_silence=explain_silence,
+        as_json=json,
+        format=format,
+        log_timezone=log_timezone,
+        logged_by=logged_by.value if logged_by else None,
     )
+    raise typer.Exit(verb.check(captures, options))
 
 
 @app.command()

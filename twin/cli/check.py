@@ -1,19 +1,47 @@
-"""twin check: findings of a capture of any format."""
+"""twin check: findings of captures of any format, and the certificate sheet of what they show."""
 
 import inspect
-from collections import Counter
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from twin.certificate.profile import Profile
+import msgspec
+from msgspec.structs import replace
+
+from twin.certificate.profile import Profile, Tolerances
 from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, opened, say, say_json
-from twin.engine.analyzer import Analyzer
-from twin.io.profiles import profile_named
-from twin.model import Finding, Severity
+from twin.engine.checked import Checked, check_frames
+from twin.engine.chosen import Key, Selection, known_keys, selection
+from twin.engine.observed import Observer
+from twin.engine.sheet import Sheet, sheet
+from twin.io.profiles import profile_named, tolerances_of
+from twin.model import Severity
 from twin.report import silence
 from twin.report.findings import as_json, as_text
 from twin.rules import RULES, SPEAKS_FOR
 from twin.rules.beyond import DEFINITIONS, NOT_OBSERVABLE
 from twin.rules.examples import examples
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked of ``twin check``, by the names of its options."""
+
+    profile: str | None = None
+    tolerances: Path | None = None
+    lab: bool = False
+    fail_on: str = "error"
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    baseline: Path | None = None
+    html: Path | None = None
+    junit: Path | None = None
+    sheet: bool = False
+    explain_silence: bool = False
+    as_json: bool = False
+    format: str | None = None
+    log_timezone: str | None = None
+    logged_by: str | None = None
 
 
 def profile_of(name: str | None) -> Profile | None:
@@ -26,53 +54,166 @@ def profile_of(name: str | None) -> Profile | None:
         raise fail(str(error), USAGE) from error
 
 
-def check(
+def check(paths: Sequence[Path], options: Options) -> int:
+    """Judge captures and print the findings; the exit code."""
+    profile = profile_of(options.profile)
+    tolerances = _tolerances(options.tolerances)
+    chosen = _selection(options)
+    known = _baseline(options.baseline)
+    if profile is not None:
+        profile = _adjusted(profile, tolerances, lab=options.lab)
+    observer = Observer() if options.html or options.sheet else None
+    captures = []
+    for number, (path, name) in enumerate(zip(paths, _names(paths), strict=True)):
+        if observer is not None:
+            observer.begin(number)
+        checked = _checked(path, name, options, profile, tolerances, chosen, known, observer)
+        captures.append(checked)
+    sheets = _sheets(observer, captures)
+    if options.html is not None and observer is not None:
+        from twin.report.sheet_html import page
+
+        remarks = _remarks(options, chosen)
+        if observer.left_out:
+            remarks.append(f"Only the first {len(observer.stations):,} stations have a sheet.")
+        text = page(captures, observer, sheets, remarks)
+        _write("--html", options.html, text)
+    if options.junit is not None:
+        from twin.report.junit import as_junit
+
+        rules = [rule for rule in RULES if chosen.takes(rule.id)]
+        _write("--junit", options.junit, as_junit(captures, Severity(options.fail_on), rules))
+    _print(captures, sheets if options.sheet else None, profile, options)
+    news = [finding for checked in captures for finding in checked.news]
+    worst = min((finding.severity.rank for finding in news), default=99)
+    return 1 if worst <= Severity(options.fail_on).rank else 0
+
+
+def _checked(
     path: Path,
-    *,
-    profile: str | None,
-    fail_on: str,
-    html: Path | None,
-    explain_silence: bool,
-    format: str | None,  # noqa: A002  # the option's own name
-    log_timezone: str | None,
-    logged_by: str | None,
-    as_json: bool,
-) -> int:
-    """Judge a capture and print the findings; the exit code."""
-    judged_by = profile_of(profile)
-    reading = opened(path, format=format, log_timezone=log_timezone, logged_by=logged_by)
+    name: str,
+    options: Options,
+    profile: Profile | None,
+    tolerances: Tolerances | None,
+    chosen: Selection,
+    known: frozenset[Key],
+    observer: Observer | None,
+) -> Checked:
+    reading = opened(
+        path, format=options.format, log_timezone=options.log_timezone, logged_by=options.logged_by
+    )
     frames = frames_of(reading)
     if not frames and reading.report.unusable:
         raise fail(f"{path}: not one of its {reading.report.lines:,} lines could be read", UNREADABLE)
-    analyzer = Analyzer(judged_by)
-    findings: list[Finding] = []
-    for frame in frames:
-        findings += analyzer.receive(frame)
-    findings += analyzer.finish()
-    profiles = sorted({analyzer.profile_of(finding.station).name for finding in findings})
-    if judged_by is not None:
-        profiles = [judged_by.name]
-    if html is not None:
-        from twin.report.html import page
+    adjusts = profile is None and (tolerances is not None or options.lab)
+    checked = check_frames(
+        name,
+        frames,
+        observer,
+        profile=profile,
+        adjusted=(lambda found: _adjusted(found, tolerances, lab=options.lab)) if adjusts else None,
+        selection=chosen,
+        known=known,
+    )
+    if options.html is not None:
+        from twin.report.excerpts import excerpts
 
-        text = page(path.name, frames, findings, judged_by)
-        try:
-            html.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise fail(f"--html {html}: {error.strerror or error}", USAGE) from error
-    if as_json:
-        told = _json(findings, analyzer.occurrences, profiles)
-        say_json(told | ({"silence": silence.as_rows(analyzer, RULES)} if explain_silence else {}))
-    else:
-        say(as_text(findings, analyzer.occurrences))
-        if explain_silence:
-            say("\n" + silence.as_text(analyzer, RULES))
-    worst = min((finding.severity.rank for finding in findings), default=99)
-    return 1 if worst <= Severity(fail_on).rank else 0
+        checked.texts = excerpts(frames, checked)
+    return checked
 
 
-def _json(findings: list[Finding], occurrences: Counter[str], profiles: list[str]) -> dict[str, object]:
-    return {"profiles": profiles, **as_json(findings, occurrences)}
+def _adjusted(profile: Profile, tolerances: Tolerances | None, *, lab: bool) -> Profile:
+    return replace(profile, tolerances=tolerances or profile.tolerances, lab=lab)
+
+
+def _tolerances(path: Path | None) -> Tolerances | None:
+    try:
+        return tolerances_of(path) if path is not None else None
+    except ValueError as error:
+        raise fail(f"--tolerances {error}", USAGE) from error
+
+
+def _selection(options: Options) -> Selection:
+    try:
+        return selection(options.select, options.ignore)
+    except ValueError as error:
+        raise fail(str(error), USAGE) from error
+
+
+def _baseline(path: Path | None) -> frozenset[Key]:
+    if path is None:
+        return frozenset()
+    try:
+        return known_keys(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise fail(f"--baseline {path}: {error.strerror or error}", USAGE) from error
+    except (ValueError, RecursionError) as error:
+        raise fail(f"--baseline {path}: {error}", USAGE) from error
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """File names, or whole paths where two captures have the same name."""
+    names = [path.name or str(path) for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _sheets(observer: Observer | None, captures: Sequence[Checked]) -> list[Sheet]:
+    if observer is None:
+        return []
+    observer.end()
+    findings = [finding for checked in captures for finding in checked.findings]
+    return [sheet(seen.profile.certificate, seen, findings) for seen in observer.stations.values()]
+
+
+def _remarks(options: Options, chosen: Selection) -> list[str]:
+    """What the reader of the sheet must know of how it was made."""
+    remarks = []
+    if left_out := chosen.rules_left_out():
+        remarks.append(f"Rules left out by the caller: {', '.join(left_out)}.")
+    if options.tolerances is not None:
+        remarks.append(f"Tolerances of {options.tolerances.name}, not the usual ones.")
+    if options.lab:
+        remarks.append("Laboratory: a test tool writes its own configuration in this traffic.")
+    if options.baseline is not None:
+        remarks.append(f"Findings that {options.baseline.name} has already are marked as known.")
+    return remarks
+
+
+def _write(option: str, path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise fail(f"{option} {path}: {error.strerror or error}", USAGE) from error
+
+
+def _print(
+    captures: Sequence[Checked], sheets: list[Sheet] | None, profile: Profile | None, options: Options
+) -> None:
+    from twin.report import sheet_text
+
+    names = [checked.name for checked in captures]
+    known = options.baseline is not None
+    if options.as_json:
+        profiles = sorted({name for checked in captures for name in checked.profiles})
+        report: dict[str, Any] = {"profiles": [profile.name] if profile is not None else profiles}
+        report |= as_json(captures, baseline=known)
+        if sheets is not None:
+            report["sheets"] = sheet_text.as_json(sheets, names)
+        if options.explain_silence:
+            report["silence"] = [
+                {"capture": checked.name, **row}
+                for checked in captures
+                for row in silence.as_rows(checked.analyzer, RULES)
+            ]
+        say_json(report)
+        return
+    if sheets is not None:
+        say(f"{sheet_text.as_text(sheets, names)}\n")
+    say(as_text(captures, baseline=known))
+    if options.explain_silence:
+        for checked in captures:
+            title = f"{checked.name}\n" if len(captures) > 1 else ""
+            say(f"\n{title}{silence.as_text(checked.analyzer, RULES)}")
 
 
 def explain(rule_id: str, *, as_json: bool) -> None:

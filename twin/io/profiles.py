@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from twin.certificate import NAMES, parse
-from twin.certificate.profile import SPEC, Profile, certified
+from twin.certificate import NAMES
+from twin.certificate.profile import SPEC, Profile, Tolerances, certified, profile_in, tolerances_in
 
 
 def profile_named(name: str) -> Profile:
@@ -17,9 +17,19 @@ def profile_named(name: str) -> Profile:
         return certified(name)
     path = Path(name)
     try:
-        return Profile(path.stem, parse(path.read_text(encoding="utf-8")))
+        return profile_in(path.stem, path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         known = ", ".join((*NAMES, SPEC.name))
         raise ValueError(f"no profile {name!r}: expected {known}, or a certificate's TOML file") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"profile {name}: {error}") from error
+
+
+def tolerances_of(path: Path) -> Tolerances:
+    """The ``[tolerances]`` of a TOML file. Raises ``ValueError`` that names the file and what is wrong."""
+    try:
+        return tolerances_in(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

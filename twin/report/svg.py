@@ -6,6 +6,8 @@ from math import floor, log10
 
 import msgspec
 
+from twin.report.words import plain
+
 # Okabe and Ito's palette, 2008
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#666666")
 STATUS_COLOURS = {
@@ -19,7 +21,9 @@ STATUS_COLOURS = {
     "Unavailable": "#999999",
     "Faulted": "#d55e00",
 }
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 190, 24, 12, 34
+_GRID = 'stroke="currentColor" stroke-opacity="0.15"'
+_WIDTH, _RIGHT, _TOP, _BOTTOM = 920, 24, 12, 34
+_LEFT_OF_BANDS, _LEFT_OF_DOTS, _LEFT_OF_LINES = 112, 284, 92  # room for the names of the rows
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -32,6 +36,15 @@ class Band(msgspec.Struct, frozen=True):
     label: str
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """A point on a row that something is to be said about on hover."""
+
+    row: str
+    at: float
+    colour: str
+    label: str
+
+
 class Line(msgspec.Struct, frozen=True):
     """A polyline of (x, y) points."""
 
@@ -40,20 +53,35 @@ class Line(msgspec.Struct, frozen=True):
     colour: str
 
 
-def bands(title: str, rows: Sequence[str], held: Iterable[Band], *, span: float, unit: str) -> str:
+def bands(
+    title: str,
+    rows: Sequence[str],
+    held: Iterable[Band],
+    marks: Iterable[Mark] = (),
+    *,
+    span: float,
+    unit: str,
+) -> str:
     """One row each, time to the right; ``span`` is the length of the axis in ``unit``."""
     height = _TOP + 18 * len(rows) + _BOTTOM
     place = {row: _TOP + 18 * index for index, row in enumerate(rows)}
-    parts = [_text(_LEFT - 8, place[row] + 12, row, "end") for row in rows]
+    parts = [_text(_LEFT_OF_BANDS - 8, place[row] + 12, row, "end") for row in rows]
     for band in held:
         if band.row in place:
-            left, right = _x(band.start, span), _x(band.end, span)
+            left, right = _x(band.start, span, _LEFT_OF_BANDS), _x(band.end, span, _LEFT_OF_BANDS)
             y, width = place[band.row] + 1, max(right - left, 1)
             parts.append(
                 f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="15" '
-                f'fill="{band.colour}"><title>{escape(band.label)}</title></rect>'
+                f'fill="{band.colour}"><title>{_escaped(band.label)}</title></rect>'
             )
-    return _svg(title, height, [*parts, *_time_axis(height, span, unit)])
+    for mark in marks:
+        if mark.row in place:
+            x, top = _x(mark.at, span, _LEFT_OF_BANDS), place[mark.row] + 3.5
+            parts.append(
+                f'<path d="M{x:.1f} {top}l4.5 5l-4.5 5l-4.5 -5z" fill="{mark.colour}" stroke="#fff">'
+                f"<title>{_escaped(mark.label)}</title></path>"
+            )
+    return _svg(title, height, [*parts, *_time_axis(height, span, unit, _LEFT_OF_BANDS)])
 
 
 def dots(
@@ -70,19 +98,19 @@ def dots(
     low, high = _decades(min(values, default=0.1)), _decades(max(values, default=1.0)) + 1
 
     def x_of(value: float) -> float:
-        return _x(log10(max(value, 10.0**low)) - low, high - low)
+        return _x(log10(max(value, 10.0**low)) - low, high - low, _LEFT_OF_DOTS)
 
     height = _TOP + 22 * len(rows) + _BOTTOM + 14
     base = height - _BOTTOM + 4
     place = {row: _TOP + 14 + 22 * index + 11 for index, row in enumerate(rows)}
-    parts = [_text(_LEFT - 8, place[row] + 4, row, "end") for row in rows]
+    parts = [_text(_LEFT_OF_DOTS - 8, place[row] + 4, row, "end") for row in rows]
     for decade in range(low, high + 1):
         x = x_of(10.0**decade)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 8}" y2="{base}" stroke="#ddd"/>')
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP + 8}" y2="{base}" {_GRID}/>')
         parts.append(_text(x, base + 16, f"{10.0**decade:g} {unit}", "middle"))
     parts += [
-        f'<circle cx="{x_of(value):.1f}" cy="{place[row]}" r="3" fill="{COLOURS[0]}" fill-opacity="0.45">'
-        f"<title>{escape(row)} {value:.4f} {escape(unit)}</title></circle>"
+        f'<circle cx="{x_of(value):.1f}" cy="{place[row]}" r="3" fill="currentColor" fill-opacity="0.5">'
+        f"<title>{_escaped(row)} {value:.4f} {_escaped(unit)}</title></circle>"
         for row, value in held
         if row in place
     ]
@@ -105,29 +133,31 @@ def lines(title: str, held: Sequence[Line], *, span: float, unit_x: str, unit_y:
     parts = []
     for tick in _ticks(top):
         y = y_of(tick)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(_text(_LEFT - 8, y + 4, f"{tick:g} {unit_y}", "end"))
+        parts.append(
+            f'<line x1="{_LEFT_OF_LINES}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" {_GRID}/>'
+        )
+        parts.append(_text(_LEFT_OF_LINES - 8, y + 4, f"{tick:g} {unit_y}", "end"))
     for line in held:
-        path = " ".join(f"{_x(x, span):.1f},{y_of(y):.1f}" for x, y in line.points)
+        path = " ".join(f"{_x(x, span, _LEFT_OF_LINES):.1f},{y_of(y):.1f}" for x, y in line.points)
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="1.6">'
-            f"<title>{escape(line.label)}</title></polyline>"
+            f"<title>{_escaped(line.label)}</title></polyline>"
         )
-    return _svg(title, height, [*parts, *_time_axis(height, span, unit_x)])
+    return _svg(title, height, [*parts, *_time_axis(height, span, unit_x, _LEFT_OF_LINES)])
 
 
 def _svg(title: str, height: float, parts: Iterable[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}" '
-        f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{_escaped(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg"><title>{_escaped(title)}</title>{"".join(parts)}</svg>'
     )
 
 
-def _time_axis(height: float, span: float, unit: str) -> list[str]:
+def _time_axis(height: float, span: float, unit: str, left: float) -> list[str]:
     y = height - _BOTTOM + 4
-    parts = [f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" stroke="#888"/>']
+    parts = [f'<line x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" stroke="#888"/>']
     for tick in _ticks(span):
-        x = _x(tick, span)
+        x = _x(tick, span, left)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}" stroke="#888"/>')
         parts.append(_text(x, y + 18, f"{tick:g} {unit}", "middle"))
     return parts
@@ -148,8 +178,8 @@ def _ticks(span: float) -> list[float]:
     return [round(step * index, 9) for index in range(count + 1)]
 
 
-def _x(value: float, span: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(max(value / span, 0.0), 1.0)
+def _x(value: float, span: float, left: float) -> float:
+    return left + (_WIDTH - left - _RIGHT) * min(max(value / span, 0.0), 1.0)
 
 
 def _decades(value: float) -> int:
@@ -157,4 +187,8 @@ def _decades(value: float) -> int:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_escaped(text)}</text>'
+
+
+def _escaped(text: str) -> str:
+    return escape(plain(text))

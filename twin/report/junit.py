@@ -1,0 +1,87 @@
+"""Findings as JUnit XML for CI: a test suite a capture, a test case a rule, a failure where it must fail."""
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from twin.engine.checked import Checked
+from twin.model import Finding, Severity
+from twin.protocol.timestamps import format_us
+from twin.rules import RULES, Rule
+
+# XML 1.0 §2.2: characters that no document may hold, not even escaped.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def as_junit(captures: Sequence[Checked], fail_on: Severity, rules: Sequence[Rule] = RULES) -> str:
+    """``rules`` are those that were chosen. A finding milder than ``fail_on``, or known, is only told."""
+    root = ElementTree.Element("testsuites", {"name": "twin check"})
+    total = failed = 0
+    for checked in captures:
+        suite = ElementTree.SubElement(root, "testsuite", {"name": _legal(checked.name)})
+        failures = sum(_case(suite, checked, rule, fail_on) for rule in rules)
+        total, failed = total + len(rules), failed + failures
+        for name, value in (
+            ("tests", len(rules)),
+            ("failures", failures),
+            ("errors", 0),
+            ("skipped", 0),
+            ("time", _span_s(checked)),
+        ):
+            suite.set(name, str(value))
+        if checked.first_us is not None:
+            suite.set("timestamp", format_us(checked.first_us)[:19])
+    for name, number in (("tests", total), ("failures", failed), ("errors", 0)):
+        root.set(name, str(number))
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _case(suite: ElementTree.Element, checked: Checked, rule: Rule, fail_on: Severity) -> bool:
+    """One rule in one capture; whether it fails."""
+    failing: list[Finding] = []
+    told: list[str] = []
+    for index, one in enumerate(checked.findings):
+        if one.rule != rule.id:
+            continue
+        if index in checked.known:
+            told.append(f"known: {_line(one)}")
+        elif one.severity.rank <= fail_on.rank:
+            failing.append(one)
+        else:
+            told.append(_line(one))
+    name = _legal(f"{rule.id} {rule.statement}")
+    case = ElementTree.SubElement(
+        suite, "testcase", {"classname": _legal(checked.name), "name": name, "time": "0"}
+    )
+    if failing:
+        worst = min(failing, key=lambda one: one.severity.rank)
+        more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
+        failure = ElementTree.SubElement(
+            case, "failure", {"type": worst.severity.value, "message": _legal(worst.detail + more)}
+        )
+        failure.text = _legal("\n".join(map(_line, failing)))
+    if told:
+        out = ElementTree.SubElement(case, "system-out")
+        out.text = _legal("\n".join(told))
+    return bool(failing)
+
+
+def _line(finding: Finding) -> str:
+    frames = ", ".join(f"#{seq}" for seq in finding.evidence[:8]) or "#-"
+    connector = "" if finding.connector_id is None else f" connector {finding.connector_id}"
+    return (
+        f"{finding.severity.value} {frames} {finding.station or finding.link}{connector}: {finding.detail}"
+        f" [{finding.fault.value}; {finding.reference}]"
+    )
+
+
+def _span_s(checked: Checked) -> str:
+    if checked.first_us is None or checked.last_us is None:
+        return "0"
+    return f"{(checked.last_us - checked.first_us) / 1e6:.3f}"
+
+
+def _legal(text: str) -> str:
+    return _ILLEGAL.sub("\ufffd", text)
