@@ -204,7 +204,8 @@ class Never(msgspec.Struct, frozen=True, kw_only=True):
     """From here on this message contradicts the case, until a step with the action ``until`` is through.
 
     ``but`` excepts actions where the exchange has none. ``given``: only while this is configured; where that
-    was not observed it leaves the case undecided, as it does where it is ``doubtful``.
+    was not observed it leaves the case undecided, as it does where it is ``doubtful``. ``tells``: with this
+    message alone the case is recognised.
     """
 
     exchange: Exchange
@@ -213,6 +214,7 @@ class Never(msgspec.Struct, frozen=True, kw_only=True):
     but: tuple[str, ...] = ()
     given: tuple[Setting, ...] = ()
     doubtful: bool = False
+    tells: bool = False
 
 
 class Unless(msgspec.Struct, frozen=True):

@@ -174,6 +174,7 @@ STARTING = (
                 exchange=station("StartTransaction", ON_CONNECTOR, WITH_TAG),
                 until="Authorize",
                 given=ASKED_FOR,
+                tells=True,
                 why="the transaction began before the idTag was authorized",
             ),
             authorize(when=ASKED_FOR),
@@ -247,6 +248,7 @@ STARTING = (
             Never(
                 exchange=station("StartTransaction", WITH_TAG),
                 why="a transaction began with an idTag that was refused",
+                tells=True,
             ),
             Wait(30),
         ),

@@ -38,6 +38,7 @@ from twin.certificate.case_words import (
     Where,
 )
 
+_BOOT_TAKES_S = 600  # or what a station needs to get ready for it
 _SAMPLED = "MeterValueSampleInterval"
 _REAL_CONNECTOR = Where("connectorId", (0,), differs=True)
 
@@ -56,7 +57,7 @@ def _reset_without_transaction(kind: str) -> tuple[Step, ...]:
         status("Unavailable", over=("Available",)),
         csms("Reset", Where("type", (kind,)), owed=False, answer_must=(ACCEPTED,)),
         Act(Doing.RESTART),
-        boot(),
+        boot(within=_BOOT_TAKES_S),
         AnyOrder(
             (
                 status("Unavailable", wrong=("Available",)),
@@ -77,7 +78,7 @@ def _restarts(*more: Step) -> tuple[Step, ...]:
     """Down and up again; the connector of the transaction and the others say how they are."""
     return (
         Act(Doing.RESTART),
-        boot(),
+        boot(within=_BOOT_TAKES_S),
         AnyOrder(
             (
                 status("Finishing", "Preparing"),

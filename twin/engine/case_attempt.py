@@ -100,8 +100,8 @@ class Attempt:
     def recognised(self) -> bool:
         """Whether what tells this case from others was seen."""
         telling = self.plan.telling
-        if self.plan.is_series and not self._series.begun:
-            return False
+        if self.plan.is_series:
+            return self._series.begun
         if any(not item.owed and (-1, i) not in self._said for i, (_, item) in enumerate(self.plan.floating)):
             return False
         if any(place[0] <= telling and self._item(place).answer_where for place in self._awaiting.values()):
@@ -191,7 +191,7 @@ class Attempt:
                     return True
                 case Said.WRONG:
                     self._remember(event)
-                    self._contradict(opinion[1], known=isinstance(item, Series))
+                    self._contradict(opinion[1], known=not (isinstance(item, Exchange) and item.owed))
                     return True
                 case Said.DOUBTFUL:
                     self._remember(event)
@@ -219,9 +219,9 @@ class Attempt:
                 continue
             self._remember(step.event)
             if never.doubtful or None in given or step.before.triggered:
-                self.give_up(never.why)
+                self._give_up_known(never.why)
             else:
-                self._contradict(never.why)
+                self._contradict(never.why, known=never.tells)
             return
         for since, unless in self.plan.unlesses:
             if self._stage >= since and self._is(unless.exchange, step) and not self._expects(step):
@@ -444,7 +444,9 @@ class Attempt:
             return False
         item = self._item(place)
         self._remember(event)
-        if event.kind is EventKind.TIMED_OUT:
+        if event.kind is not EventKind.ANSWERED and item.answer_where and place[0] <= self.plan.telling:
+            self._dismiss(f"{item.action} was not answered as the case has it")
+        elif event.kind is EventKind.TIMED_OUT:
             self.give_up(f"{item.action} was not answered ({event.why})")
         elif event.kind is EventKind.REFUSED:
             self._refused(item, event)

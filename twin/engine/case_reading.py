@@ -59,7 +59,7 @@ def same(path: str, a: Any, b: Any) -> bool:
     if isinstance(a, bool) or isinstance(b, bool):
         return bool(a is b)
     if path in _CASELESS:
-        return _caseless(a) == _caseless(b)
+        return bool(_caseless(a) == _caseless(b))
     return bool(a == b)
 
 
