@@ -1101,8 +1101,9 @@ _WORDS = st.sampled_from(
 )  # fmt: skip
 _ACTIONS = st.sampled_from(
     ["BootNotification", "StatusNotification", "Authorize", "StartTransaction", "StopTransaction",
-     "MeterValues", "RemoteStartTransaction", "RemoteStopTransaction", "Reset", "UnlockConnector", "ChangeAvailability",
-     "ChangeConfiguration", "GetConfiguration", "ClearCache", "DataTransfer", "Heartbeat"]
+     "MeterValues", "RemoteStartTransaction", "RemoteStopTransaction", "Reset", "UnlockConnector",
+     "ChangeAvailability", "ChangeConfiguration", "GetConfiguration", "ClearCache", "DataTransfer",
+     "Heartbeat"]
 )  # fmt: skip
 _VALUES = st.recursive(
     st.none()
@@ -1115,7 +1116,8 @@ _VALUES = st.recursive(
 )
 _FIELDS = st.sampled_from(
     ["connectorId", "status", "idTag", "transactionId", "reason", "key", "value", "type", "timestamp",
-     "interval", "idTagInfo", "configurationKey", "unknownKey", "meterValue", "errorCode", "vendorId", "meterStart"]
+     "interval", "idTagInfo", "configurationKey", "unknownKey", "meterValue", "errorCode", "vendorId",
+     "meterStart"]
 )  # fmt: skip
 _INFO = st.fixed_dictionaries({"status": _WORDS}, optional={"parentIdTag": _VALUES})
 _PAYLOADS = st.dictionaries(_FIELDS, _VALUES | _INFO, max_size=8) | _VALUES

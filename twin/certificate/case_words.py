@@ -62,6 +62,11 @@ class State(StrEnum):
     TAG_ACCEPTED = "the CSMS accepts the idTag"
     NO_RESET = "no reset was asked for"
 
+    @property
+    def of_transaction(self) -> bool:
+        """Whether the case is about a transaction that is running, whichever it is."""
+        return self in (State.CHARGING, State.SOME_TRANSACTION)
+
 
 class Needs(StrEnum):
     """What a case asks of the product itself, whatever is configured."""

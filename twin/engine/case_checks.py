@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from twin.certificate.case_words import CONNECTOR, OTHER_TAG, TAG, VALUE, Check
-from twin.engine.case_reading import OTHER, RIGHT, Opinion, Said, number_of_connectors, value_at
+from twin.engine.case_reading import OTHER, RIGHT, Opinion, Said, value_at
 from twin.protocol.config_keys import REQUIRED_CORE_KEYS, lookup, same_value
 from twin.protocol.state import StationState
 from twin.protocol.timestamps import parse_stamp
@@ -16,19 +17,25 @@ _STAMP_SLACK_US = 2_000_000
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a check may know: names, the state and moment of the begin, and when the link was down.
+    """What a check may know: names, the state at the begin, and when what happened.
 
-    ``parents`` are the parentIdTags that the CSMS told by case-folded idTag ("" for none),
-    ``cache_cleared_us`` the last ClearCache that was accepted.
+    The link was down from ``cut_us`` to ``restored_us``, this stage began at ``entered_us``. ``parents`` are
+    the parentIdTags that the CSMS told by case-folded idTag ("" for none), ``cache_cleared_us`` the last
+    ClearCache that was accepted.
     """
 
     names: Mapping[str, Any]
     opened: StationState
     opened_us: int
+    entered_us: int
     cut_us: int | None
     restored_us: int | None
     parents: Mapping[str, str]
     cache_cleared_us: int | None
+
+    def called(self, names: Mapping[str, Any]) -> "Context":
+        """The same with other names."""
+        return replace(self, names=names)
 
 
 def check(wanted: Check, step: Step, context: Context) -> Opinion:
@@ -163,5 +170,3 @@ _CHECKS: dict[Check, Callable[[Step, Context], Opinion]] = {
     Check.OWN_TAG: _own_tag,
     Check.SAME_PARENT: _same_parent,
 }
-
-__all__ = ["Context", "check", "number_of_connectors"]

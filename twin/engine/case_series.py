@@ -21,6 +21,11 @@ class Reading:
         self._last_us: int | None = None
         self._brought: set[str] = set()
 
+    @property
+    def tells(self) -> bool:
+        """Whether there are two samples, which make a series."""
+        return self._count > 0
+
     def read(
         self, series: Series, step: Step, names: Names, outage_s: float | None, doubted: bool
     ) -> Opinion:

@@ -18,9 +18,10 @@ from twin.certificate.case_words import (
 )
 from twin.certificate.cases import CASES
 from twin.certificate.profile import Profile
-from twin.engine.case_attempt import Attempt, Verdict
+from twin.engine.case_attempt import Attempt
 from twin.engine.case_plan import LINK_ENDS, Item, Plan, plan_of
 from twin.engine.case_reading import Names, observed, pick, reservations, transaction_in_use, unmet
+from twin.engine.case_verdict import Verdict
 from twin.model import EventKind, Kind, Side
 from twin.protocol.fold import integer, word
 from twin.protocol.state import StationState
@@ -175,7 +176,7 @@ class CaseBook:
                         case_id=case_id,
                         verdict=outcome.verdict,
                         why=outcome.why,
-                        evidence=tuple(sorted(attempt.evidence)),
+                        evidence=tuple(sorted(attempt.ledger.evidence)),
                         station=watched.station,
                     )
                 )
