@@ -62,6 +62,7 @@ class Talk(Play):
 
     def __init__(self, profile: Profile | None = OTMK) -> None:
         self.watching = Watching(profile)
+        self.certified = profile is not SPEC
         super().__init__(self.watching)  # type: ignore[arg-type]  # all that a Play asks of an analyzer
 
     @property
@@ -1015,6 +1016,20 @@ def test_memory_is_bounded() -> None:
         play.authorize(f"TAG{number}").later(1)
     watched = play.watching.book._stations["CP1"]
     assert max(len(attempts) for attempts in watched.attempts.values()) <= 32
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [pytest.param(row[2], id=f"{row[0]}-{row[1].value}-{n}") for n, row in enumerate(CONVERSATIONS)],
+)
+def test_results_depend_on_frames_and_stamps_alone(conversation: Callable[[], Talk]) -> None:
+    """Nobody wakes the analyzer here: the frames themselves fire what was due before them."""
+    play = conversation()
+    offline = Watching(OTMK if play.certified else SPEC)
+    for frame in play.frames:
+        offline.receive(frame)
+    offline.handle_timer(play.at_us)
+    assert offline.results + offline.book.finish() == play.results()
 
 
 # ── the table ───────────────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,7 @@ class Attempt:
         self._series = Reading()
         self._exchanged_us = event.at_us  # the last message of the station that is none of this case
         self._link, self._left, self._down = event.link, "", False  # the link, the one before it
+        self._patient_until_us = 0  # until then nothing is late
         self._cut_us: int | None = None
         self._restored_us: int | None = None
 
@@ -109,6 +110,8 @@ class Attempt:
             return False
         self._ripen(step)
         heard = self.outcome is None and self._heard(step)
+        if heard:
+            self._patient_until_us = 0
         if self.outcome is None and not heard:
             self._be_patient(step)
         return heard
@@ -129,6 +132,10 @@ class Attempt:
 
     def _called(self, step: Step) -> bool:
         event = step.event
+        if event.action not in self.plan.actions and "" not in self.plan.actions:
+            if event.sender is Side.STATION:
+                self._exchanged_us = event.at_us
+            return False
         self._watch(step)
         if self.outcome is not None:
             return False
@@ -166,12 +173,16 @@ class Attempt:
         for number, (since, never) in enumerate(self.plan.nevers):
             if progress.stage < since or number in progress.lifted or not self._is(never, step):
                 continue
-            given = [is_set(setting, step.before, self._names) for setting in never.given]
-            if False in given:
+            given = {setting.key: is_set(setting, step.before, self._names) for setting in never.given}
+            if False in given.values():
                 continue
+            unknown = [f"{key} was not observed" for key, so in given.items() if so is None]
             self.ledger.remember(step.event)
-            if never.doubtful or None in given or step.before.triggered:
-                self.give_up(never.why, known=never.tells or never.doubtful or bool(never.given))
+            if never.doubtful or unknown or step.before.triggered:
+                self.give_up(
+                    "; but ".join((never.why, *unknown[:1])),
+                    known=never.tells or never.doubtful or bool(never.given),
+                )
             else:
                 self._contradict(never.why, known=never.tells)
             return
@@ -307,6 +318,7 @@ class Attempt:
             return False
         self._left, self._link, self._down = self._link, event.link, False
         self._restored_us = event.at_us
+        self._patient_until_us = 0
         progress = self._progress
         progress.enter(progress.stage, event.at_us)  # nobody can be late while there is no link
         if progress.stage < len(self.plan.stages):
@@ -338,12 +350,15 @@ class Attempt:
         if isinstance(item, Wait):
             span_s = seconds(item.span, step, self._names)
             if span_s is not None and step.event.at_us >= progress.entered_us + span_s * 1_000_000:
+                self._patient_until_us = 0
                 progress.say((progress.stage, 0), step.event.at_us)
                 self._complete()
 
     def _be_patient(self, step: Step) -> None:
         """What should have come by now; only a station that still speaks can be blamed for silence."""
         event, progress = step.event, self._progress
+        if event.at_us <= self._patient_until_us:
+            return
         waited_s = (event.at_us - progress.entered_us) / 1e6
         if self._down:
             if waited_s > LINK_PATIENCE_S:
@@ -351,7 +366,11 @@ class Attempt:
             return
         missing = progress.missing()
         items = [item for _, item in missing]
-        if not items or waited_s <= patience_s(items, step, self._names):
+        if not items:
+            return
+        longest_s = patience_s(items, step, self._names)
+        if waited_s <= longest_s:
+            self._patient_until_us = progress.entered_us + int(longest_s * 1e6)
             return
         if event.sender is not Side.STATION or self._awaiting or not all(map(is_owed, items)):
             if waited_s > HUMAN_PATIENCE_S:

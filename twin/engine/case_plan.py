@@ -33,7 +33,8 @@ class Stage(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """``nevers``, ``unlesses`` and ``floating`` stand with the stage from which they hold.
 
-    ``telling`` is the last stage that tells this case from others, ``unseen`` an act that nothing shows.
+    ``telling`` is the last stage that tells this case from others, ``unseen`` an act that nothing shows,
+    ``actions`` all that any of it reads; "" among them for every action.
     """
 
     case: Case
@@ -43,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     floating: tuple[tuple[int, Exchange], ...]
     telling: int
     unseen: str
+    actions: frozenset[str]
 
     @property
     def is_series(self) -> bool:
@@ -79,7 +81,23 @@ def plan_of(case: Case) -> Plan:
             case _:
                 stages.append(Stage((step,)))
     telling = max((place for place, stage in enumerate(stages) if any(map(_tells, stage.items))), default=0)
-    return Plan(case, tuple(stages), tuple(nevers), tuple(unlesses), tuple(floating), telling, unseen)
+    exchanges = [item for stage in stages for item in stage.items if isinstance(item, Exchange)]
+    exchanges += [item for _, item in floating]
+    exchanges += [never.exchange for _, never in nevers]
+    exchanges += [unless.exchange for _, unless in unlesses]
+    actions = {exchange.action for exchange in exchanges}
+    if any(isinstance(item, Series) for stage in stages for item in stage.items):
+        actions.add("MeterValues")
+    return Plan(
+        case,
+        tuple(stages),
+        tuple(nevers),
+        tuple(unlesses),
+        tuple(floating),
+        telling,
+        unseen,
+        frozenset(actions),
+    )
 
 
 def _tells(item: Item) -> bool:
