@@ -438,7 +438,12 @@ CONVERSATIONS: list[tuple[str, Verdict, Callable[[], Talk]]] = [
     ("TC_010", FAILED, lambda: talk(**REMOTE).status("Preparing").remote_start().start()),
     ("TC_010", UNDECIDED, lambda: talk().status("Preparing").remote_start().start().status("Charging")),
     ("TC_010", FAILED, lambda: quiet(talk(**REMOTE).status("Preparing").remote_start().authorize().start())),
-    ("TC_010", FAILED, lambda: talk(**REMOTE).authorize().status("Preparing").remote_start("Rejected")),
+    ("TC_010", UNDECIDED, lambda: talk(**REMOTE).authorize().status("Preparing").remote_start("Rejected")),
+    (
+        "TC_010",
+        FAILED,
+        lambda: talk(**REMOTE).authorize().later(700).status("Preparing").remote_start("Rejected"),
+    ),
     ("TC_010", UNDECIDED, lambda: talk(**REMOTE).status("Preparing").remote_start("Rejected")),
     (
         "TC_011_1",
@@ -608,7 +613,7 @@ CONVERSATIONS: list[tuple[str, Verdict, Callable[[], Talk]]] = [
     (
         "TC_021",
         FAILED,
-        lambda: talk(MeterValueSampleInterval="60").change("MeterValueSampleInterval", "20", "Rejected"),
+        lambda: talk(MeterValueSampleInterval="60").change("MeterValueSampleInterval", "20", "NotSupported"),
     ),
     (
         "TC_021",
@@ -975,6 +980,34 @@ def test_each_session_is_its_own_result() -> None:
     for _ in range(3):
         play.charging().stop().status("Finishing", "Available").later(5)
     assert [result.verdict for result in play.of("TC_004_1")] == [Verdict.PASSED] * 3
+
+
+def test_a_narrower_range_of_the_station_is_no_contradiction() -> None:
+    play = talk(MeterValueSampleInterval="60").change("MeterValueSampleInterval", "1", "Rejected")
+    assert [result.verdict for result in play.of("TC_021")] == [Verdict.INCONCLUSIVE]
+
+
+def test_a_call_that_cannot_be_read_says_nothing_of_the_case() -> None:
+    play = talk().refuse("DataTransfer", {"vendorId": "nobody", "x": 1}, "FormationViolation")
+    assert [result.verdict for result in play.of("TC_062")] == [Verdict.INCONCLUSIVE]
+
+
+def test_what_waited_out_a_lost_connection_tells_of_another_time() -> None:
+    play = outage(talk()).authorize("BAD", "Invalid").status("Preparing").start("BAD", at=100)
+    assert [result.verdict for result in quiet(play, 60).of("TC_023")] == [Verdict.PASSED]
+
+
+def test_a_clock_that_was_set_is_no_irregular_sample() -> None:
+    play = talk(MeterValueSampleInterval="60", ClockAlignedDataInterval="0").charging()
+    samples(play, 60, 60).later(60).sample(at=play.now_s + 10)
+    assert [result.verdict for result in play.of("TC_070")] == [Verdict.INCONCLUSIVE]
+
+
+def test_a_long_way_down_is_no_delay() -> None:
+    """Spans of time do not run while there is no link."""
+    play = talk().charging().ask("Reset", {"type": "Hard"}).stop("HardReset").status("Finishing")
+    play.lost().later(3600).back().boot().status("Finishing").statuses("Available", 1)
+    assert [result.verdict for result in play.of("TC_015")] == [Verdict.PASSED]
 
 
 def test_a_restarted_recorder_knows_nothing_of_what_began() -> None:

@@ -22,6 +22,8 @@ from twin.model import Side
 
 IN_USE = ("Charging", "SuspendedEV", "SuspendedEVSE")
 ACCEPTED = Must("status", ("Accepted",))
+# Scheduled is the answer where somebody is at the connector (OCPP 1.6 §5.2).
+SWITCHED = Must("status", ("Accepted",), wrong=("Rejected",))
 CSMS_ACCEPTS = (Where("idTagInfo/status", ("Accepted",)),)
 LOCAL = ("Local", None)  # OCPP 1.6 §4.10: an omitted reason means Local
 ON_CONNECTOR = Where("connectorId", name=CONNECTOR)

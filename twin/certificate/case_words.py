@@ -60,6 +60,7 @@ class State(StrEnum):
     LEGAL_VALUE = "the value is legal for the key"
     ILLEGAL_VALUE = "the value is illegal for the key"
     TAG_ACCEPTED = "the CSMS accepts the idTag"
+    NOBODY_WAITS = "nobody was authorized since shortly before the cable was plugged in"
     NO_RESET = "no reset was asked for"
 
     @property

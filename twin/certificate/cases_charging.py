@@ -168,7 +168,7 @@ STARTING = (
                 "RemoteStartTransaction",
                 ON_CONNECTOR,
                 WITH_TAG,
-                answer_must=(Must("status", ("Accepted",), sure=(State.TAG_ACCEPTED,)),),
+                answer_must=(Must("status", ("Accepted",), sure=(State.TAG_ACCEPTED, State.NOBODY_WAITS)),),
             ),
             Never(
                 exchange=station("StartTransaction", ON_CONNECTOR, WITH_TAG),

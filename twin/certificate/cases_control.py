@@ -5,6 +5,7 @@ from twin.certificate.case_phrases import (
     CHARGE,
     OF_TRANSACTION,
     ON_CONNECTOR,
+    SWITCHED,
     WITH_TAG,
     boot,
     csms,
@@ -51,7 +52,7 @@ def _reset_without_transaction(kind: str) -> tuple[Step, ...]:
             ON_CONNECTOR,
             _REAL_CONNECTOR,
             Where("type", ("Inoperative",)),
-            answer_must=(Must("status", ("Accepted",)),),
+            answer_must=(SWITCHED,),
         ),
         Unless(csms("ChangeAvailability", ON_CONNECTOR), "the availability was changed again"),
         status("Unavailable", over=("Available",)),
@@ -123,7 +124,11 @@ REMOTE = (
         before=(Setting("LocalPreAuthorize", "false"),),
         prelude=CHARGE,
         state=(State.CHARGING,),
-        steps=(csms("RemoteStartTransaction", ON_CONNECTOR, answer_must=(Must("status", ("Rejected",)),)),),
+        steps=(
+            csms(
+                "RemoteStartTransaction", ON_CONNECTOR, WITH_TAG, answer_must=(Must("status", ("Rejected",)),)
+            ),
+        ),
     ),
     Case(
         id="TC_027",
@@ -133,6 +138,7 @@ REMOTE = (
             csms(
                 "RemoteStartTransaction",
                 Where("connectorId", (0,)),
+                WITH_TAG,
                 answer_must=(Must("status", ("Rejected",)),),
                 errors=("*",),
             ),
@@ -159,6 +165,7 @@ REMOTE = (
         steps=(
             csms(
                 "DataTransfer",
+                Where("vendorId", differs=True),
                 answer_must=(
                     # Accepted deserves a look, no more: the station may know the vendor.
                     Must("status", ("Rejected", "UnknownMessageId", "UnknownVendorId"), wrong=()),
@@ -325,7 +332,7 @@ CONFIGURING = (
                 "ChangeConfiguration",
                 Where("key", (_SAMPLED,)),
                 Where("value", name=VALUE),
-                answer_must=(Must("status", ("Accepted",), wrong=("Rejected", "NotSupported")),),
+                answer_must=(Must("status", ("Accepted",), wrong=("NotSupported",)),),
             ),
             Unless(csms("ChangeConfiguration", Where("key", (_SAMPLED,))), "the key was written again"),
             _read(owed=False, answer_checks=(Check.READ_BACK,)),
@@ -340,6 +347,7 @@ CONFIGURING = (
             csms(
                 "ChangeConfiguration",
                 Where("key", name=KEY),
+                Where("value", differs=True),
                 answer_must=(Must("status", ("NotSupported",)),),
             ),
         ),

@@ -1,7 +1,6 @@
 """Test cases of what must survive: the power, an availability, and transactions without a connection."""
 
 from twin.certificate.case_phrases import (
-    ACCEPTED,
     BOOTED_ANEW,
     CHARGE,
     CSMS_ACCEPTS,
@@ -10,6 +9,7 @@ from twin.certificate.case_phrases import (
     NOT_A_RESET,
     OF_TRANSACTION,
     SAMPLES_ANEW,
+    SWITCHED,
     boot,
     charging,
     csms,
@@ -102,7 +102,7 @@ POWER = (
                 "ChangeAvailability",
                 Where("connectorId", (0,)),
                 Where("type", ("Inoperative",)),
-                answer_must=(ACCEPTED,),
+                answer_must=(SWITCHED,),
             ),
             Unless(csms("ChangeAvailability"), "the availability was changed again"),
             NOT_A_RESET,

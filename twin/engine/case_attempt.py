@@ -31,11 +31,17 @@ from twin.engine.case_reading import (
 from twin.engine.case_series import Reading
 from twin.engine.case_verdict import Ledger, Outcome
 from twin.model import CallError, Event, EventKind, Kind, Side
-from twin.protocol.fold import integer
+from twin.protocol.fold import integer, word
+from twin.protocol.timestamps import parse_stamp
 from twin.rules import Step
 
 _MOST_NAMES = 3  # in a sentence
 _MOST_CONNECTORS = 10_000
+_STAMP_SLACK_US = 2_000_000
+# OCPP-J 1.6 table 7: what a station says of a CALL that it cannot read
+_ABOUT_FORM = frozenset(
+    {"FormationViolation", "OccurenceConstraintViolation", "ProtocolError", "TypeConstraintViolation"}
+)
 
 
 class Attempt:
@@ -192,7 +198,11 @@ class Attempt:
                 return
 
     def _is(self, never: Never, step: Step) -> bool:
-        return step.event.action not in never.but and self._fits(never.exchange, step)
+        """A message that waited out a lost connection tells of another time (OCPP 1.6 §3.7)."""
+        if step.event.action in never.but or not self._fits(never.exchange, step):
+            return False
+        stamp, since_us = parse_stamp(word(step.payload.get("timestamp"))), step.before.link_open_us
+        return stamp is None or since_us is None or stamp.at_us >= since_us - _STAMP_SLACK_US
 
     def _fits(self, exchange: Exchange, step: Step) -> bool:
         event = step.event
@@ -274,6 +284,8 @@ class Attempt:
         code = str(event.message.code)[:40] if isinstance(event.message, CallError) else ""
         if item.by is Side.STATION:
             self.give_up(f"the CSMS refused {item.action} ({code})")
+        elif code in _ABOUT_FORM and not item.errors:
+            self.give_up(f"{item.action} was answered with {code}, as if it were ill-formed", known=True)
         elif "*" not in item.errors and code not in item.errors:
             self._contradict(f"{item.action} was answered with the error {code}", known=True)
 
@@ -372,7 +384,8 @@ class Attempt:
         if waited_s <= longest_s:
             self._patient_until_us = progress.entered_us + int(longest_s * 1e6)
             return
-        if event.sender is not Side.STATION or self._awaiting or not all(map(is_owed, items)):
+        held_up = bool(self._awaiting or step.before.failing)  # OCPP 1.6 §3.7: one after another
+        if event.sender is not Side.STATION or held_up or not all(map(is_owed, items)):
             if waited_s > HUMAN_PATIENCE_S:
                 self.give_up(f"{name_of(items[0])} never came")
             return

@@ -73,7 +73,8 @@ def _in_time(item: Exchange, step: Step, context: Context) -> Opinion:
     if took_s >= span_s - _slack_s(span_s, step):
         return RIGHT
     told = f"{item.action} came after {took_s:.0f} s and not after {span_s} s"
-    by_hand = item.action == "StatusNotification"  # somebody may have cancelled or unplugged
+    # somebody may have cancelled or unplugged; the CSMS may have asked for it
+    by_hand = item.action == "StatusNotification" or step.before.triggered
     return (Said.DOUBTFUL if by_hand else Said.WRONG), told
 
 

@@ -31,6 +31,7 @@ IN_USE = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE"})
 _UNKNOWN_KEY = "testing"  # the one key that no station has
 _CASELESS = frozenset({"idTag", "key", "idTagInfo/parentIdTag"})  # CiStrings (OCPP 1.6 §7)
 _LONGEST_SPAN_S = 10**9
+_WAITS_US = 300_000_000  # how long somebody may take from the reader to the plug
 
 
 class Said(Enum):
@@ -213,6 +214,9 @@ def holds(wanted: State, step: Step, names: Names) -> bool | None:
             return not known and state.known_from_boot and transaction_in_use(state) is not None
         case State.NO_RESET:
             return state.reset_seq is None
+        case State.NOBODY_WAITS:
+            since_us = connector.at_us - _WAITS_US if connector else state.link_open_us or 0
+            return not any(verdict.at_us >= since_us for verdict in state.id_tags.values())
         case State.TAG_ACCEPTED:
             verdict = state.id_tags.get(str(names.get(TAG, "")).casefold())
             return None if verdict is None else verdict.status == "Accepted"

@@ -19,6 +19,7 @@ class Reading:
         self.done = False
         self._count = 0
         self._last_us: int | None = None
+        self._heard_us = 0  # when the last one came
         self._brought: set[str] = set()
 
     @property
@@ -94,14 +95,15 @@ class Reading:
                 told = "a meter value came after a newer one"
                 return (Said.WRONG if series.bridging else Said.DOUBTFUL), told
             if abs(apart_us - every_s * 1_000_000) > slack_us:
-                return (
-                    Said.WRONG,
-                    f"two samples lie {apart_us / 1e6:.0f} s apart where {every_s} s are configured",
-                )
+                told = f"two samples lie {apart_us / 1e6:.0f} s apart where {every_s} s are configured"
+                came_us = step.event.at_us - self._heard_us
+                clock_set = not series.bridging and abs(came_us - every_s * 1_000_000) <= slack_us
+                return (Said.DOUBTFUL if clock_set else Said.WRONG), told
             if lacking := self._lacking(series, step):
                 return Said.WRONG, f"a sample lacks {lacking}"
             self._count += 1
         self._last_us = stamp_us
+        self._heard_us = step.event.at_us
         self._brought = {sample.measurand}
         return RIGHT
 
