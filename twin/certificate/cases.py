@@ -5,9 +5,10 @@ tested with: what is judged by it is our reading of a case, never the case itsel
 """
 
 from twin.certificate.case_words import Case
-from twin.certificate.cases_charging import BOOTING, ENDING, METERING, STARTING
 from twin.certificate.cases_control import CONFIGURING, REMOTE, RESETTING, UNLOCKING
+from twin.certificate.cases_ending import ENDING, METERING
 from twin.certificate.cases_offline import OFFLINE, POWER
+from twin.certificate.cases_starting import BOOTING, STARTING
 
 _FAMILIES = (
     BOOTING, STARTING, ENDING, REMOTE, RESETTING, UNLOCKING, CONFIGURING, POWER, OFFLINE, METERING,
