@@ -8,9 +8,7 @@ from twin.certificate.case_phrases import (
     OF_TRANSACTION,
     ON_CONNECTOR,
     SAMPLES_ANEW,
-    boot,
     csms,
-    every_status,
     finishing,
     station,
     status,
@@ -18,13 +16,10 @@ from twin.certificate.case_phrases import (
     turns,
 )
 from twin.certificate.case_words import (
-    HEARTBEAT,
-    INTERVAL,
     OTHER_TAG,
     Act,
     AnyOrder,
     Applies,
-    Bound,
     Case,
     Check,
     Doing,
@@ -36,23 +31,13 @@ from twin.certificate.case_words import (
     Series,
     Setting,
     State,
-    Step,
     Unless,
     Where,
 )
 
-_SAMPLED, _ALIGNED, _TIME_OUT = "MeterValueSampleInterval", "ClockAlignedDataInterval", "ConnectionTimeOut"
+_SAMPLED, _ALIGNED = "MeterValueSampleInterval", "ClockAlignedDataInterval"
 _STOP_UNPLUGGED = "StopTransactionOnEVSideDisconnect"
 _UNLOCK_UNPLUGGED = "UnlockConnectorOnEVSideDisconnect"
-_CACHING = (Setting("AuthorizationCacheEnabled", "true"), Setting("LocalPreAuthorize", "true"))
-_REFUSED = ("Blocked", "Expired", "Invalid")
-
-# OCPP 1.6 §4.2: after Accepted every connector reports, then the station shows that it lives.
-_ACCEPTED_AND_ALIVE: tuple[Step, ...] = (
-    boot("Accepted", Where("interval", name=HEARTBEAT), not_before=Bound(INTERVAL)),
-    every_status("Available"),
-    station("Heartbeat", times=3, every=Bound(HEARTBEAT)),
-)
 
 # OCPP 1.6 §4.10, §9.1.23, §9.1.33 and errata 3.79, 3.83
 ENDING = (

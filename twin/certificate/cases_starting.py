@@ -47,9 +47,7 @@ from twin.certificate.case_words import (
 )
 from twin.model import Side
 
-_SAMPLED, _ALIGNED, _TIME_OUT = "MeterValueSampleInterval", "ClockAlignedDataInterval", "ConnectionTimeOut"
-_STOP_UNPLUGGED = "StopTransactionOnEVSideDisconnect"
-_UNLOCK_UNPLUGGED = "UnlockConnectorOnEVSideDisconnect"
+_SAMPLED, _TIME_OUT = "MeterValueSampleInterval", "ConnectionTimeOut"
 _CACHING = (Setting("AuthorizationCacheEnabled", "true"), Setting("LocalPreAuthorize", "true"))
 _REFUSED = ("Blocked", "Expired", "Invalid")
 

@@ -11,10 +11,9 @@ from twin.engine.case_judging import (
     filled,
     is_owed,
     judge_call,
-    pace,
     patience_s,
-    silent_connectors,
 )
+from twin.engine.case_links import Links
 from twin.engine.case_plan import Item, Plan, name_of
 from twin.engine.case_progress import Place, Progress
 from twin.engine.case_reading import (
@@ -28,15 +27,15 @@ from twin.engine.case_reading import (
     seconds,
     weigh,
 )
+from twin.engine.case_repeats import Repeats, out_of_pace
 from twin.engine.case_series import Reading
 from twin.engine.case_verdict import Ledger, Outcome
 from twin.model import CallError, Event, EventKind, Kind, Side
-from twin.protocol.fold import integer, word
+from twin.protocol.fold import word
 from twin.protocol.timestamps import parse_stamp
 from twin.rules import Step
 
 _MOST_NAMES = 3  # in a sentence
-_MOST_CONNECTORS = 10_000
 _STAMP_SLACK_US = 2_000_000
 # OCPP-J 1.6 table 7: what a station says of a CALL that it cannot read
 _ABOUT_FORM = frozenset(
@@ -60,15 +59,12 @@ class Attempt:
         names = filled(dict(names), step.before, plan.case)
         self._progress = Progress(plan, step.before, names, event.at_us)
         self._opened_us = event.at_us
-        self._each: dict[Place, set[int]] = {}
-        self._times: dict[Place, tuple[int, int]] = {}  # how often, when last
+        self._repeats = Repeats(step.before)
+        self._links = Links(event.link)
         self._awaiting: dict[tuple[Side | None, str], Place] = {}
         self._series = Reading()
         self._exchanged_us = event.at_us  # the last message of the station that is none of this case
-        self._link, self._left, self._down = event.link, "", False  # the link, the one before it
         self._patient_until_us = 0  # until then nothing is late
-        self._cut_us: int | None = None
-        self._restored_us: int | None = None
 
     # --- the ends -------------------------------------------------------------------------------------------
 
@@ -110,9 +106,9 @@ class Attempt:
     def hear(self, step: Step) -> bool:
         """Take one step of the station; whether it was part of this case."""
         event = step.event
-        if event.link == self._left:
+        if event.link == self._links.left:
             return False  # what is left of a link that was given up
-        if event.link != self._link and not self._moves(event):
+        if event.link != self._links.link and not self._moves(event):
             return False
         self._ripen(step)
         heard = self.outcome is None and self._heard(step)
@@ -129,7 +125,7 @@ class Attempt:
                 self.give_up("a gap in the capture")
             case EventKind.CLOSED if event.frame and event.frame.kind is Kind.END:
                 self._link_ends(event.at_us)
-                return self._down
+                return self._links.down
             case EventKind.CALLED if not event.defects:
                 return self._called(step)
             case EventKind.ANSWERED | EventKind.REFUSED | EventKind.TIMED_OUT:
@@ -167,7 +163,9 @@ class Attempt:
 
     def _judge(self, item: Item, step: Step) -> tuple[Opinion, dict[str, Any]]:
         if isinstance(item, Series):
-            opinion = self._series.read(item, step, self._names, self._outage_s, bool(self.ledger.doubts))
+            opinion = self._series.read(
+                item, step, self._names, self._links.outage_s, bool(self.ledger.doubts)
+            )
             return opinion, self._names
         if not isinstance(item, Exchange):
             return OTHER, self._names
@@ -234,28 +232,16 @@ class Attempt:
             self._complete()
 
     def _is_enough(self, place: Place, item: Exchange, step: Step) -> bool:
-        """Whether a step that is repeated was repeated often enough."""
-        at_us = step.event.at_us
-        if item.each is not None:
-            told = self._each.setdefault(place, set())
-            connector_id = integer(step.payload.get("connectorId"))
-            if connector_id is not None and len(told) < _MOST_CONNECTORS:
-                told.add(connector_id)
-            if number_of_connectors(step) is None:
-                self.ledger.note("NumberOfConnectors was not observed")
-            return not self._silent(place, item, step)
-        count, last_us = self._times.get(place, (0, at_us))
-        if count and (why := pace(item, step, self._names, at_us - last_us)):
+        """Whether a step that is repeated was repeated often enough, and in time."""
+        last_us = self._repeats.last_us(place)
+        if last_us is not None and (why := out_of_pace(item, step, self._names, step.event.at_us - last_us)):
             if self._exchanged_us > last_us:
                 self.give_up(f"{why}, with other messages in between")
             else:
                 self._contradict(why)
-        self._times[place] = (count + 1, at_us)
-        return count + 1 >= item.times
-
-    def _silent(self, place: Place, item: Exchange, step: Step) -> list[int]:
-        told = self._each.get(place, set())
-        return silent_connectors(item, told, step, self._progress.opened, self._names)
+        if item.each is not None and number_of_connectors(step) is None:
+            self.ledger.note("NumberOfConnectors was not observed")
+        return self._repeats.is_enough(place, item, step, self._names)
 
     # --- answers --------------------------------------------------------------------------------------------
 
@@ -324,12 +310,11 @@ class Attempt:
         """Whether the station goes on over another link and this attempt may follow."""
         if event.kind is EventKind.CLOSED:
             return False
-        if not self._down:
+        if not self._links.down:
             self._link_ends(event.at_us)
         if self.outcome is not None:
             return False
-        self._left, self._link, self._down = self._link, event.link, False
-        self._restored_us = event.at_us
+        self._links.move(event.link, event.at_us)
         self._patient_until_us = 0
         progress = self._progress
         progress.enter(progress.stage, event.at_us)  # nobody can be late while there is no link
@@ -340,15 +325,14 @@ class Attempt:
         return True
 
     def _link_ends(self, at_us: int) -> None:
-        if self._down:
+        if self._links.down:
             return
         progress = self._progress
         ended = None if self._series.begun else progress.link_act()
         if ended is None:
             self.give_up("the connection ended")
             return
-        self._down = True
-        self._cut_us = self._cut_us if self._cut_us is not None else at_us
+        self._links.end(at_us)
         if ended >= progress.stage:
             progress.enter(ended, at_us)
             progress.say((ended, 0), at_us)
@@ -372,7 +356,7 @@ class Attempt:
         if event.at_us <= self._patient_until_us:
             return
         waited_s = (event.at_us - progress.entered_us) / 1e6
-        if self._down:
+        if self._links.down:
             if waited_s > LINK_PATIENCE_S:
                 self.give_up("the connection stayed away")
             return
@@ -397,7 +381,7 @@ class Attempt:
             if number_of_connectors(step) is None:
                 self.give_up(told)
                 return
-            silent = self._silent(missing[0][0], items[0], step)
+            silent = self._repeats.silent(missing[0][0], items[0], step, self._names)
             told = f"{told} from connector {', '.join(map(str, silent[:_MOST_NAMES]))}"
         self._contradict(told)
 
@@ -411,15 +395,9 @@ class Attempt:
     def _context(self) -> Context:
         progress = self._progress
         return Context(
-            self._names, progress.opened, self._opened_us, progress.entered_us, self._cut_us,
-            self._restored_us, self.parents, self.cache_cleared_us,
+            self._names, progress.opened, self._opened_us, progress.entered_us, self._links.cut_us,
+            self._links.restored_us, self.parents, self.cache_cleared_us,
         )  # fmt: skip
-
-    @property
-    def _outage_s(self) -> float | None:
-        if self._cut_us is None or self._restored_us is None:
-            return None
-        return (self._restored_us - self._cut_us) / 1e6
 
 
 def awaits_answer(item: Exchange) -> bool:

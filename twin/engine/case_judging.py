@@ -11,7 +11,6 @@ from twin.engine.case_reading import (
     RIGHT,
     Opinion,
     Said,
-    number_of_connectors,
     pick,
     seconds,
     transaction_in_use,
@@ -26,7 +25,6 @@ PATIENCE_S = 120  # for what the station owes
 HUMAN_PATIENCE_S = 600  # for people, and for the CSMS
 LINK_PATIENCE_S = 24 * 3600  # for a lost connection
 _REACTION_S = 5  # after a timer of the station (the certificate's limit for a triggered function)
-_MOST_CONNECTORS = 10_000
 
 
 def judge_call(item: Exchange, step: Step, case: Case, context: Context) -> tuple[Opinion, dict[str, Any]]:
@@ -97,25 +95,6 @@ def _of_each(item: Exchange, step: Step, names: Mapping[str, Any], opinion: Opin
         if opinion[0] in (Said.WRONG, Said.DOUBTFUL):
             return Said.RIGHT, opinion[1]  # another connector has a life of its own
     return opinion
-
-
-def silent_connectors(
-    item: Exchange, told: set[int], step: Step, opened: StationState, names: Mapping[str, Any]
-) -> list[int]:
-    """The connectors that did not report yet; without their number, of those known when the case began."""
-    number = number_of_connectors(step)
-    expected = set(opened.connectors) if number is None else set(range(min(number, _MOST_CONNECTORS) + 1))
-    if item.each is Each.OTHER_CONNECTOR:
-        expected.discard(names.get(CONNECTOR, -1))
-    return sorted(expected - told)
-
-
-def pace(item: Exchange, step: Step, names: Mapping[str, Any], apart_us: int) -> str:
-    """How a repeated message is out of step with its interval, in words; "" if it is not."""
-    every_s = seconds(item.every, step, names) if item.every is not None else None
-    if not every_s or abs(apart_us / 1e6 - every_s) <= _slack_s(every_s, step):
-        return ""
-    return f"{item.action} came after {apart_us / 1e6:.0f} s where the interval is {every_s} s"
 
 
 def is_owed(item: Item) -> bool:
