@@ -829,6 +829,33 @@ def test_results_depend_on_frames_and_stamps_alone(conversation: Callable[[], Ta
     assert offline.results + offline.book.finish() == play.results()
 
 
+def failing(play: Talk, frames: list[Frame]) -> set[str]:
+    watching = Watching(OTMK if play.certified else SPEC)
+    for frame in frames:
+        watching.receive(frame)
+    results = watching.results + watching.book.finish()
+    return {result.case_id for result in results if result.verdict is FAILED}
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        pytest.param(row[2], id=f"{row[0]}-{n}")
+        for n, row in enumerate(CONVERSATIONS)
+        if row[1] in (PASSED, MATCHED)
+    ],
+)
+def test_no_cut_and_no_gap_makes_a_failure(conversation: Callable[[], Talk]) -> None:
+    """A capture may begin and end anywhere, and lack whatever a gap took: unknown is no contradiction."""
+    play = conversation()
+    assert failing(play, play.frames) == set()
+    for n, frame in enumerate(play.frames):
+        lost = Frame(seq=frame.seq, at_us=frame.at_us, link=frame.link, kind=Kind.GAP, station="CP1")
+        assert failing(play, play.frames[:n]) == set()
+        assert failing(play, play.frames[n:]) == set()
+        assert failing(play, [*play.frames[:n], lost, *play.frames[n + 3 :]]) == set()
+
+
 # ── the table ───────────────────────────────────────────────────────────────────────────────────
 
 
