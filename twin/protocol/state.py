@@ -337,6 +337,11 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the first thing this capture heard of the station was its boot, and no gap came after."""
         return self.booted_us is not None and not self.spoke_before_boot
 
+    @property
+    def reset_since_boot(self) -> bool:
+        """Whether a Reset was accepted since the last boot."""
+        return self.reset is not None and (self.last_boot_us is None or self.reset.at_us >= self.last_boot_us)
+
     def transaction_on(self, connector_id: int) -> Transaction | None:
         """The open transaction of a connector, the newest if the station opened several."""
         found = [tx for tx in self.transactions.values() if tx.connector_id == connector_id]

@@ -105,8 +105,7 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def remote_start_leads_on(step: Step) -> Iterable[Found] | Unknown | None:
-    """An accepted RemoteStartTransaction leads to StartTransaction within ConnectionTimeOut, or back to
-    Available.
+    """An accepted RemoteStartTransaction leads to StartTransaction, or back to Available, in time.
 
     OCPP 1.6 §5.11, §9.1.6. Pitfalls: a refused Authorize explains it; a connector that never left Available
     was not taken.
@@ -122,7 +121,7 @@ def remote_start_leads_on(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     return [
         Found(
-            detail=f"RemoteStartTransaction accepted, connector {awaited.connector_id} still {connector.status} "
+            detail=f"RemoteStart accepted, connector {awaited.connector_id} still {connector.status} "
             f"after {(step.event.at_us - awaited.since_us) / 1e6:.0f} s",
             fault=Fault.STATION,
             connector_id=awaited.connector_id,
@@ -166,8 +165,7 @@ def remote_start_refused(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def charging_profile_ignored(step: Step) -> Iterable[Found] | Unknown | None:
-    """A chargingProfile in RemoteStartTransaction is ignored without smart charging: the start is not
-    refused.
+    """A chargingProfile in RemoteStartTransaction is ignored without smart charging.
 
     OCPP 1.6 §5.11 (SHOULD). Pitfalls: another reason to refuse explains it, so only a free connector is
     judged.
@@ -225,8 +223,7 @@ def no_authorize_to_stop(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def verdicts_where_they_belong(step: Step) -> Iterable[Found] | Unknown | None:
-    """ConcurrentTx answers a StartTransaction only, and StartTransaction.conf has a transactionId even if it
-    refuses.
+    """ConcurrentTx answers a StartTransaction only; its confirmation always has a transactionId.
 
     OCPP 1.6 §4.8, §7.2. Pitfalls: none.
     """
@@ -263,9 +260,10 @@ def not_started_unanswered(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if step.event.at_us - failed.at_us > 120_000_000 or tag in step.before.remote_starts:
         return None
+    how = "refused" if failed.why == "refused" else "unanswered"
     return [
         Found(
-            detail=f"StartTransaction although Authorize was {'refused' if failed.why == 'refused' else 'unanswered'}",
+            detail=f"StartTransaction although Authorize was {how}",
             connector_id=integer(step.payload.get("connectorId")),
             evidence=(failed.seq,),
             provenance=f"LocalPreAuthorize {ways[0].provenance}",

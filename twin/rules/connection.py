@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any
 
 from twin.model import EventKind, Fault, Frame, Kind, Severity, Side
@@ -85,7 +86,7 @@ def refused_backs_off(step: Step) -> Iterable[Found] | Unknown | None:
     if socket.refused < _FEW_REFUSALS:
         return Unknown("fewer than four refused handshakes")
     newest = socket.attempts[-_FEW_REFUSALS:]
-    gaps_us = [later - earlier for earlier, later in zip(newest, newest[1:], strict=False)]
+    gaps_us = [later - earlier for earlier, later in pairwise(newest)]
     growing = gaps_us[-1] > gaps_us[0] * 1.2
     if growing or min(gaps_us) >= _SLOW_ENOUGH_US or max(gaps_us) < step.profile.tolerances.reconnect_us:
         return None  # closer than a second is R011
@@ -276,7 +277,7 @@ def not_dropped_after_errors(step: Step) -> Iterable[Found] | Unknown | None:
     by = {"station": Fault.STATION, "csms": Fault.CSMS}.get(str(frame.facts.get("by")), Fault.NOBODY)
     return [
         Found(
-            detail=f"connection ended {gone_us / 1e6:.1f} s after CALLERROR number {len(socket.errors)} on it",
+            detail=f"ended {gone_us / 1e6:.1f} s after CALLERROR number {len(socket.errors)} on it",
             fault=by,
             evidence=socket.errors[-1:],
         )

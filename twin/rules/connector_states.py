@@ -27,8 +27,7 @@ _NOT_SET = Unknown("no ChangeAvailability was seen")
 
 
 def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
-    """An open transaction is Charging, Suspended or Faulted; without one a connector is none of the first
-    two.
+    """An open transaction is Charging, Suspended or Faulted, and without one no connector is.
 
     OCPP 1.6 §7.7. Pitfalls: StartTransaction and the status may come in either order, so ten seconds are
     granted, more while the station is held up; a transaction from the queue says nothing about the present.
@@ -223,7 +222,7 @@ def change_is_reported(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     return [
         Found(
-            detail=f"transaction {awaited.transaction_id} began, and connector {awaited.connector_id} reported "
+            detail=f"transaction {awaited.transaction_id} began, connector {awaited.connector_id} reported "
             f"neither Charging nor Suspended for {(step.event.at_us - awaited.since_us) / 1e6:.0f} s",
             fault=Fault.STATION,
             connector_id=awaited.connector_id,

@@ -1,6 +1,7 @@
 """Family R, second part: what a station does while it is offline, and how it comes back."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from twin.model import Kind, Severity
 from twin.protocol import metering
@@ -141,7 +142,7 @@ def backs_off(step: Step) -> Iterable[Found] | Unknown | None:
     newest = attempts[-_FEW - 1 :]
     if len(newest) <= _FEW:
         return None
-    gaps_us = [later - earlier for earlier, later in zip(newest, newest[1:], strict=False)]
+    gaps_us = [later - earlier for earlier, later in pairwise(newest)]
     if max(gaps_us) >= step.profile.tolerances.reconnect_us:
         return None
     return [Found(detail=f"{len(newest)} connections within {(newest[-1] - newest[0]) / 1e6:.1f} s")]

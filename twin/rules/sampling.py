@@ -225,7 +225,7 @@ def load_is_feasible(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     return [
         Found(
-            detail=f"answers take {mean_s:.2f} s on average, {load:.0f} CALLs a minute of {active} transactions "
+            detail=f"answers take {mean_s:.2f} s on average, {load:.0f} CALLs a minute ({active} open) "
             f"leave {budget_s:.2f} s: the queue grows",
             fault=Fault.CSMS,
         )

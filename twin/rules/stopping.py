@@ -125,8 +125,7 @@ def remote_stop_of_known_id(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def refused_start_is_held(step: Step) -> Iterable[Found] | Unknown | None:
-    """With StopTransactionOnInvalidId FALSE a refused start is not stopped, but suspended, and draws no
-    energy.
+    """With StopTransactionOnInvalidId FALSE a refused start is suspended and draws no energy.
 
     OCPP 1.6 §3.5.4, ER 3.17. Pitfalls: an error only where FALSE was observed; an unplug ends it; some energy
     is left over, and MaxEnergyOnInvalidId may allow more.
@@ -229,8 +228,7 @@ def stop_stays_deliverable(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def transaction_data(step: Step) -> Iterable[Found] | Unknown | None:
-    """transactionData is the union of the two StopTxn lists, with Begin and End; without a list there is
-    none.
+    """transactionData is the union of the two StopTxn lists, with Begin and End, or absent.
 
     OCPP 1.6 §3.16.5, ER 3.14, 3.89. Pitfalls: Begin and End are RECOMMENDED, samples in between may be
     dropped; drift where the lists are only certified; after a loss of power the End may be missing.
@@ -358,7 +356,7 @@ def _leaks(step: Step, transaction: Transaction) -> list[Found] | None:
         return None
     return [
         Found(
-            detail=f"refused start, and {newest[-1] - transaction.register_wh:f} Wh more since the last sample",
+            detail=f"refused start, {newest[-1] - transaction.register_wh:f} Wh more since the last sample",
             severity=Severity.WARNING,
             connector_id=transaction.connector_id,
             transaction_id=transaction.transaction_id,

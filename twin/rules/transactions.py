@@ -127,8 +127,7 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
-    """Per transaction: StartTransaction, MeterValues, StopTransaction, nothing after it, and stamps do not
-    fall.
+    """Per transaction: StartTransaction, MeterValues, StopTransaction, and stamps do not fall.
 
     OCPP 1.6 §3.7. Pitfalls: error for the order of delivery, warning for stamps; clock-aligned data may be
     stamped with the begin of its interval; a Stop may be stamped milliseconds before its last sample.
@@ -192,9 +191,10 @@ def samples_inside(step: Step) -> Iterable[Found] | Unknown | None:
         if early or late:
             edge_us = held.started_us if early or held.stopped_us is None else held.stopped_us
             away_s = abs(sample.stamp_us - edge_us) / 1e6
+            where = "before the begin" if early else "after the end"
             return [
                 Found(
-                    detail=f"sample {away_s:.0f} s {'before the begin' if early else 'after the end'} of its transaction",
+                    detail=f"sample {away_s:.0f} s {where} of its transaction",
                     connector_id=held.connector_id,
                     transaction_id=transaction_id,
                     evidence=(held.start_seq,),
