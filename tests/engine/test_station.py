@@ -1,6 +1,7 @@
-"""The station on a virtual clock: what it says in a day, through outages, and at the limits of its certificate."""
+"""The station on a virtual clock: in a day, through outages, and at the limits of its certificate."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,8 +108,8 @@ def test_an_outage_loses_nothing_with_twenty_cars_charging(outage_s: int) -> Non
             stamps(values, context, number) for context in ("Sample.Periodic", "Sample.Clock")
         )
         assert periodic == sorted(periodic)
-        assert {later - earlier for earlier, later in zip(periodic, periodic[1:], strict=False)} == {60}
-        assert {later - earlier for earlier, later in zip(aligned, aligned[1:], strict=False)} == {60}
+        assert {later - earlier for earlier, later in pairwise(periodic)} == {60}
+        assert {later - earlier for earlier, later in pairwise(aligned)} == {60}
         assert len(periodic) >= 47
 
 

@@ -170,7 +170,7 @@ RULES: tuple[Rule, ...] = (
         WARNING,
         CP,
         "OCPP 1.6 §7.7",
-        (_STATUS, (OVERDUE, Wait.STATUS_FITS)),
+        (_STATUS, _STOP, (OVERDUE, Wait.STATUS_FITS)),
     ),
     Rule("S011", connector_states.status_after_stop, WARNING, CP, "OCPP 1.6 §4.9", (_STATUS,)),
     Rule("S012", connector_states.ev_side_told, NOTE, CP, "OCPP 1.6 §4.9", (_STATUS,)),

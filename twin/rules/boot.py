@@ -171,9 +171,7 @@ def boot_has_a_cause(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_BOOT
     if before.registration is not Registration.ACCEPTED or before.socket.boot_seq is None:
         return None
-    reset = before.reset
-    asked = reset is not None and before.last_boot_us is not None and reset.at_us >= before.last_boot_us
-    if asked or "BootNotification" in before.triggers:
+    if before.reset_since_boot or "BootNotification" in before.triggers:
         return None
     return [Found(detail="BootNotification of an accepted station", evidence=(before.socket.boot_seq,))]
 

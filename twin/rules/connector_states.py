@@ -21,6 +21,7 @@ from twin.rules.step import (
 )
 
 _AFTER_STOP = ("Finishing", "Available", "Unavailable", "Faulted")
+_MOMENT_US = 2_000_000
 _MINUTE_US = 60_000_000
 _NO_TIMES = Unknown("the capture has no times of its own")
 _NOT_SET = Unknown("no ChangeAvailability was seen")
@@ -32,6 +33,8 @@ def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
     OCPP 1.6 §7.7. Pitfalls: StartTransaction and the status may come in either order, so ten seconds are
     granted, more while the station is held up; a transaction from the queue says nothing about the present.
     """
+    if step.event.action == "StopTransaction":
+        return _stopped_after_available(step)
     if step.event.kind is not EventKind.OVERDUE:
         connector_id = integer(step.payload.get("connectorId"))
         open_ = connector_id is not None and step.before.transaction_on(connector_id) is not None
@@ -62,6 +65,31 @@ def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
             transaction_id=transaction.transaction_id if transaction else None,
             evidence=evidence,
             key=str(connector.seq),
+        )
+    ]
+
+
+def _stopped_after_available(step: Step) -> list[Found] | Unknown | None:
+    """The connector was free before its transaction had ended."""
+    transaction_id = integer(step.payload.get("transactionId"))
+    transaction = step.before.transactions.get(transaction_id) if transaction_id is not None else None
+    if transaction is None:
+        return NO_TRANSACTION
+    connector = step.before.connectors.get(transaction.connector_id)
+    if connector is None or connector.status != "Available" or connector.seq < transaction.start_seq:
+        return None
+    apart_us = step.event.at_us - connector.at_us
+    between = transaction.latest_seq > connector.seq
+    if transaction.queued or step.before.failing or (apart_us <= _MOMENT_US and not between):
+        return None
+    return [
+        Found(
+            detail=f"StopTransaction {apart_us / 1e6:.1f} s after Available"
+            + (", and meter values in between" if between else ""),
+            connector_id=transaction.connector_id,
+            transaction_id=transaction_id,
+            evidence=(connector.seq, transaction.latest_seq),
+            key="stop",
         )
     ]
 

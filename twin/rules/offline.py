@@ -106,7 +106,7 @@ def history_not_replayed(step: Step) -> Iterable[Found] | Unknown | None:
     """After a reconnection the present status is sent; the changes in between are not.
 
     OCPP 1.6 §4.9 (SHOULD NOT). Pitfalls: old faults may be sent; one old stamp per connector is the present
-    status with the time it began.
+    status with the time it began, and two are a note.
     """
     connector_id = integer(step.payload.get("connectorId"))
     known = step.before.connectors.get(connector_id) if connector_id is not None else None
@@ -122,6 +122,7 @@ def history_not_replayed(step: Step) -> Iterable[Found] | Unknown | None:
     return [
         Found(
             detail=f"connector {connector_id}: {known.status} and {status}, both older than the connection",
+            severity=None if known.changed_us else Severity.NOTE,
             connector_id=connector_id,
             evidence=(known.seq,),
         )

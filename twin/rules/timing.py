@@ -8,6 +8,7 @@ from twin.protocol.fold import integer, word
 from twin.protocol.state import Wait
 from twin.rules.step import NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
 
+_ALIVE_US = 3_600_000_000
 _UNTIMED = frozenset({"GetDiagnostics", "UpdateFirmware", "RemoteStartTransaction"})
 _NO_TIMES = Unknown("the capture has no times of its own")
 _NO_EARLIER = Unknown("no earlier exchange on this connection was seen")
@@ -120,6 +121,9 @@ def heartbeat_each_day(step: Step) -> Iterable[Found] | Unknown | None:
     """
     if step.event.kind is not EventKind.OVERDUE:
         return _NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
+    last_us = step.before.last_exchange_us
+    if last_us is None or step.event.at_us - last_us > _ALIVE_US:
+        return None  # nothing at all was seen: no verdict on the heartbeat
     return [Found(detail="no Heartbeat for 24 hours", fault=Fault.STATION)]
 
 
