@@ -196,14 +196,15 @@ class Analyzer:
             self._profiles[key] = identified(after.vendor, after.model)
             after = replace(after, assumed=self.profile_of(key).assumed)
         self._states[key] = after
-        if after.awaited is not before.awaited:
+        freed = before.calling_us is not None and after.calling_us is None
+        if after.awaited is not before.awaited or (freed and after.awaited):
             self._wake(True, key)
         profile = self._profile or self._profiles.get(key, SPEC)
         return [Step(event, before, after, profile, payload_of(event), asked_payload(event))]
 
     def _overdue(self, key: str, due_us: int) -> list[Step]:
-        state, missed = waits.overdue(self._states[key], due_us)
-        self._states[key] = state
+        state = self._states[key]
+        missed = waits.overdue(state, due_us)
         if missed is None:
             self._wake(True, key)
             return []

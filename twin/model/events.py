@@ -40,6 +40,7 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
 
     ``seq`` and ``since_us`` are the frame that began the wait and its time. ``blocked_us`` is how long the
     station had been held up by unanswered CALLs of its own until then: such time is added to the wait.
+    ``key`` tells waits for the same thing apart: a connector, a transaction, a frame.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
     connector_id: int | None = None
     transaction_id: int | None = None
     blocked_us: int = 0
+    key: int | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from twin.protocol.fold import boot, configuration, connection, connectors, tran
 from twin.protocol.fold.metering import advance, meter_called
 from twin.protocol.fold.payloads import TIME_FIELDS, asked_payload, integer, payload_of, stamps_of, word
 from twin.protocol.session import hides_payload
-from twin.protocol.state import StationState
+from twin.protocol.state import StationState, Wait
 from twin.protocol.timestamps import parse_stamp
 
 __all__ = [
@@ -43,8 +43,7 @@ def _overdue(state: StationState, event: Event) -> StationState:
     held = event.awaited
     if held is None:
         return state
-    kept = {place: other for place, other in state.awaited.items() if other is not held}
-    return replace(state, awaited=kept)
+    return waits.end(state, Wait(held.what), held.key)
 
 
 def _exchanged(state: StationState, event: Event) -> StationState:

@@ -1,5 +1,7 @@
 """What a state waits for: begun and ended by the fold functions, fired by whoever keeps the time."""
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from twin.model import Awaited, Event, Side
@@ -42,6 +44,7 @@ def begin(
         connector_id=connector_id,
         transaction_id=transaction_id,
         blocked_us=_blocked_us(state, event.at_us),
+        key=key,
     )
     return replace(state, awaited=newest({**state.awaited, place: awaited}, _MOST))
 
@@ -65,25 +68,21 @@ def booted(state: StationState) -> StationState:
 
 
 def next_due_us(state: StationState) -> int | None:
-    """The earliest moment at which something is overdue."""
-    return min((held.due_us for held in state.awaited.values()), default=None)
+    """The earliest moment at which something is overdue, as far as it can be said now.
 
-
-def overdue(state: StationState, now_us: int) -> tuple[StationState, Awaited | None]:
-    """The first thing overdue at ``now_us``, if any.
-
-    Time that the station spent waiting for answers to its own CALLs is added first: the state then comes back
-    with later due times, and nothing is overdue yet.
+    Time that the station spent waiting for answers to its own CALLs is added; while it waits for one, nothing
+    that needs another CALL of it falls due.
     """
-    for place, held in state.awaited.items():
-        if held.due_us > now_us:
-            continue
-        blocked_us = _blocked_us(state, now_us)
-        if blocked_us > held.blocked_us and place[0] not in _UNBLOCKED:
-            later = replace(held, due_us=held.due_us + blocked_us - held.blocked_us, blocked_us=blocked_us)
-            return replace(state, awaited={**state.awaited, place: later}), None
-        return state, held
-    return state, None
+    return min((due_us for _, due_us in _due(state)), default=None)
+
+
+def overdue(state: StationState, now_us: int) -> Awaited | None:
+    """The first thing that is overdue at ``now_us``, with the time at which it became so."""
+    late = [(held, due_us) for held, due_us in _due(state) if due_us <= now_us]
+    if not late:
+        return None
+    held, due_us = min(late, key=lambda one: one[1])
+    return replace(held, due_us=due_us)
 
 
 def exchanged(state: StationState, event: Event, calling: bool) -> tuple[int | None, int]:
@@ -93,6 +92,14 @@ def exchanged(state: StationState, event: Event, calling: bool) -> tuple[int | N
     if state.calling_us is None or event.asked is None or event.asked.sender is not Side.STATION:
         return state.calling_us, state.blocked_us
     return None, state.blocked_us + event.at_us - state.calling_us
+
+
+def _due(state: StationState) -> Iterator[tuple[Awaited, int]]:
+    for place, held in state.awaited.items():
+        if place[0] in _UNBLOCKED:
+            yield held, held.due_us
+        elif state.calling_us is None:
+            yield held, held.due_us + max(state.blocked_us - held.blocked_us, 0)
 
 
 def _blocked_us(state: StationState, now_us: int) -> int:
