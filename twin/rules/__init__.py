@@ -436,7 +436,6 @@ RULES: tuple[Rule, ...] = (
         CP,
         "seen in the field",
         ((CALLED, "DataTransfer"),),
-        by=STATION,
     ),
 )
 

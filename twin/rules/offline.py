@@ -125,6 +125,7 @@ def history_not_replayed(step: Step) -> Iterable[Found] | Unknown | None:
             severity=None if known.changed_us else Severity.NOTE,
             connector_id=connector_id,
             evidence=(known.seq,),
+            key="more" if known.changed_us else "one",
         )
     ]
 

@@ -23,7 +23,7 @@ def sent_again(step: Step) -> Iterable[Found] | Unknown | None:
             return NO_VALUE
         return None
     awaited = step.event.awaited
-    failed = next((f for f in step.before.failing if awaited and f.seq == awaited.seq), None)
+    failed = next((f for f in step.before.failing if awaited and f.seq == awaited.key), None)
     if awaited is None or failed is None or failed.pending:
         return None
     waited_s = (awaited.due_us - failed.failed_us) / 1e6

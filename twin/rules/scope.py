@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from twin.model import CallError, EventKind
+from twin.model import CallError, EventKind, Side
 from twin.protocol.actions import ACTIONS
 from twin.protocol.fold import integer
 from twin.rules.step import DAMAGED, NO_CERTIFICATE, Found, Step, Unknown
@@ -126,6 +126,8 @@ def data_transfer_channel(step: Step) -> Iterable[Found] | Unknown | None:
 
     Seen in the field with three vendors. Pitfalls: not a violation.
     """
+    if step.event.sender is not Side.STATION:
+        return None
     if not isinstance(step.payload.get("vendorId"), str):
         return _NO_VENDOR
     return [Found(detail=f"DataTransfer of {str(step.payload.get('vendorId'))[:60]!r}")]

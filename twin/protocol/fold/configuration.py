@@ -50,13 +50,15 @@ def written(state: StationState, event: Event) -> StationState:
 def configure(state: StationState, event: Event, source: Source, *values: tuple[str, str]) -> StationState:
     """``values`` (key, text) are in force from now on."""
     config = dict(state.config)
-    changed = set()
+    changed, seen = set(), False
     for key, value in values:
         known = config.get(key.casefold())
         if known is None or known.value != value:  # a read-back does not make a written value younger
+            if state.text_in_force(key) != value:
+                changed.add(key.casefold())
             config[key.casefold()] = _configured(event, key, value, source)
-            changed.add(key.casefold())
-    if not changed:
+            seen = True
+    if not seen:
         return state
     state = replace(state, config=newest(config, REMEMBERED_WORDS))
     if "metervaluesampleinterval" in changed:

@@ -301,8 +301,11 @@ def _judge_tag(state: StationState, event: Event, tag: str) -> StationState:
     status = word(info.get("status"))
     if not status or event.frame is None:
         return state
-    verdict = Verdict(status, event.frame.seq, event.at_us, word(info.get("parentIdTag")), event.action)
     key = tag.casefold()
+    known = state.id_tags.get(key)
+    # an answer that does not name the group does not dissolve it
+    parent = word(info.get("parentIdTag")) or (known.parent_tag if known is not None else "")
+    verdict = Verdict(status, event.frame.seq, event.at_us, parent, event.action)
     if key in state.unanswered_tags:
         state = replace(state, unanswered_tags=without(state.unanswered_tags, key))
     return replace(state, id_tags=newest({**state.id_tags, key: verdict}, REMEMBERED_WORDS))
