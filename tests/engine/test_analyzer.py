@@ -157,7 +157,7 @@ def test_each_of_the_three_decisions_matters(
 
 
 def test_a_time_out_carries_its_due_time_however_late_the_wake_up() -> None:
-    p = play().booted() << cs('[2,"9","ClearCache",{}]')
+    p = play() << opened() << cs('[2,"9","ClearCache",{}]')
     due_us = p.at_us + 30_000_000
     assert p.analyzer.next_timer() == due_us
     assert p.analyzer.handle_timer(due_us - 1) == []

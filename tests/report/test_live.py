@@ -271,5 +271,5 @@ def test_every_kind_of_event_has_its_place() -> None:
     """A new kind of event must be counted or left out on purpose."""
     assert {kind.value for kind in EventKind} == {
         "opened", "called", "answered", "refused", "timed out", "orphaned", "malformed", "closed", "reset",
-        "noted",
+        "noted", "overdue",
     }  # fmt: skip

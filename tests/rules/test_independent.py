@@ -18,8 +18,9 @@ KNOWN = (
     ("ha-huawei-leo.log", "S010", 1),  # Stop after Available
     ("ha-huawei-leo.log", "T012", 1),  # Stop after Transaction.End, stamped 9 s before its own last sample
     ("ha-evbox-leo-a.log", "J010", 1),  # calls that nobody answered
-    ("sap20atg-outage--ocpp-csms.jsonl", "R003", 1),  # meter values overtaking the queue
-    ("sap20atg-outage--ocpp-csms.jsonl", "T015", 1),  # shrinking registers
+    ("sap20atg-outage--ocpp-csms.jsonl", "S010", 7),  # seven transactions without a Stop
+    ("sap20atg-outage--ocpp-csms.jsonl", "R009", 1),  # new meter values, and the queue without the old ones
+    ("otmk-shaped-sap--ocpp-csms.jsonl", "T015", 9),  # shrinking registers
 )
 
 

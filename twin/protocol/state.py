@@ -72,7 +72,8 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempts`` are the newest handshakes, refused ones included; ``others`` the links that were still open
     when this one opened, with their opening time; ``errors`` the newest CALLERRORs on it (frame numbers) and
-    ``error_us`` the time of the last. ``queue_seq`` is the first message from the queue, ``spoke_seq`` the
+    ``error_us`` the time of the last. ``queue_seq`` is the first message from the queue,
+    ``live_seq`` the first transaction message that was not, ``spoke_seq`` the
     station's first CALL on it, ``boot_seq`` its BootNotification on it.
     """
 
@@ -87,6 +88,7 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[int, ...] = ()
     error_us: int = 0
     queue_seq: int | None = None
+    live_seq: int | None = None
     ended_us: int | None = None  # of the connection before
     outages: tuple[Outage, ...] = ()
 
@@ -272,6 +274,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     connectorId, ``id_tags``, ``unanswered_tags`` and ``remote_starts`` by case-folded idTag, ``config`` and
     ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context), ``awaited`` by (what,
     connectorId or transactionId).
+    ``rhythm`` is the gap between periodic samples (µs) and how many in a row had it, within a tenth.
     ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
     had been running before it, with transactions nobody saw. ``assumed`` are the certified values that hold
@@ -317,6 +320,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     assumed: Mapping[str, str] = {}
     sampling: Mapping[tuple[int, str], SampleSet] = {}
     heard: tuple[Sample, ...] = ()
+    rhythm: tuple[int, int] = (0, 0)
     idle_aligned: Mapping[int, int] = {}
     failing: tuple[Failing, ...] = ()
     failed_notices: tuple[Notice, ...] = ()

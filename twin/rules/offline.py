@@ -53,8 +53,9 @@ def offline_keys_kept(step: Step) -> Iterable[Found] | Unknown | None:
 def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
     """No sample is missing between the last one before an outage and the first one after it.
 
-    ER 3.15, TC_036. Pitfalls: judged on the payload's own stamps; a transaction that ended has no more
-    samples; one interval and a half is jitter.
+    ER 3.15, TC_036. Pitfalls: judged on the payload's own stamps; a transaction that ended has no more;
+    one interval and a half is jitter; where the interval was not observed, the certified one or the station's
+    own rhythm stands in, and it is a warning.
     """
     before = step.before
     transaction_id = integer(step.payload.get("transactionId"))
@@ -62,12 +63,13 @@ def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
     if transaction is None:
         return NO_TRANSACTION
     known = step.seconds_in_force("MeterValueSampleInterval")
-    if known is None:
+    rhythm_us = before.rhythm[0] if before.rhythm[1] >= _FEW else None
+    if known is None and rhythm_us is None:
         return NO_VALUE
     last_us = transaction.sampled_us
-    if not before.socket.outages or known[0] <= 0 or last_us is None:
+    interval_us = known[0] * 1_000_000 if known is not None else rhythm_us or 0
+    if not before.socket.outages or interval_us <= 0 or last_us is None:
         return None
-    interval_us = known[0] * 1_000_000
     if step.event.action == "StopTransaction":
         stamp = parse_stamp(word(step.payload.get("timestamp")))
         stamps_us = [stamp.at_us] if stamp else []
@@ -92,6 +94,8 @@ def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
             return [
                 Found(
                     detail=f"{missing} sample(s) missing over the outage before frame {outage.seq}",
+                    severity=None if known is not None and known[1].observed else Severity.WARNING,
+                    provenance=known[1].provenance if known is not None else "the station's own rhythm",
                     connector_id=transaction.connector_id,
                     transaction_id=transaction_id,
                     evidence=(transaction.sampled_seq, outage.seq),

@@ -74,10 +74,14 @@ def no_overtaking(step: Step) -> Iterable[Found] | Unknown | None:
     when another was sent has not failed (J006); an older one that goes first is right.
     """
     before, asked = step.before, step.event.asked
-    if not before.failing or asked is None:
+    if asked is None:
         return None
     if step.event.frame is not None and step.event.frame.facts.get("truncated"):
         return DAMAGED
+    if before.socket.live_seq is not None and (overtaken := _overtaken(step, before.socket.live_seq)):
+        return overtaken
+    if not before.failing:
+        return None
     payload = asked.call.payload
     if any(f.action == step.event.action and f.payload == payload for f in before.failing):
         return None
@@ -180,6 +184,23 @@ def _again(step: Step) -> Failing | None:
     payload = step.event.asked.call.payload
     same = (f for f in step.before.failing if f.action == step.event.action and f.payload == payload)
     return next(same, None)
+
+
+def _overtaken(step: Step, live_seq: int) -> list[Found] | None:
+    """A message from the queue that comes after a live one: the live one went ahead of it (3.7)."""
+    after, before = step.after, step.before
+    if after.socket.queue_seq == before.socket.queue_seq or after.socket.queue_seq is None:
+        return None
+    if not before.socket.outages:
+        return None
+    return [
+        Found(
+            detail=f"{step.event.action} from the queue comes after live transaction messages",
+            severity=Severity.WARNING,
+            evidence=(live_seq,),
+            key=f"queue {live_seq}",
+        )
+    ]
 
 
 def _attempts(step: Step) -> int:

@@ -100,6 +100,13 @@ def refused(state: StationState, event: Event) -> StationState:
     return replace(state, socket=replace(state.socket, errors=errors, error_us=event.at_us))
 
 
+def sent_live(state: StationState, seq: int) -> StationState:
+    """A transaction message no older than its connection: the first on this one is kept (rule R003)."""
+    if state.socket.live_seq is not None:
+        return state
+    return replace(state, socket=replace(state.socket, live_seq=seq))
+
+
 def from_queue(state: StationState, seq: int) -> StationState:
     """A message older than its connection was delivered: the first on this one is kept (rule R012)."""
     if state.socket.queue_seq is not None:

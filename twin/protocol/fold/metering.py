@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from twin.model import Event
 from twin.protocol import metering
 from twin.protocol.fold.boot import told_time
-from twin.protocol.fold.connection import from_queue
+from twin.protocol.fold.connection import from_queue, sent_live
 from twin.protocol.fold.payloads import REMEMBERED, integer, newest, payload_of
 from twin.protocol.state import SampleSet, StationState, Transaction
 
@@ -39,8 +39,10 @@ def meter_called(state: StationState, event: Event) -> StationState:
         if sample.context != _CLOCK and (told_us is None or stamp_us > told_us):
             told_us = stamp_us
     if transaction is not None and transaction_id is not None and latest_us is not None:
+        earlier = transaction
         transaction = _advanced(transaction, samples, seq, latest_us, told_us)
-        state = replace(state, transactions={**state.transactions, transaction_id: transaction})
+        open_ = {**state.transactions, transaction_id: transaction}
+        state = replace(state, transactions=open_, rhythm=_rhythm(state.rhythm, earlier, transaction))
     sampling = dict(state.sampling)
     for context, (stamp_us, measurands) in newest_of.items():
         sampling[connector_id, context] = SampleSet(stamp_us, frozenset(measurands), seq, transaction_id)
@@ -51,7 +53,7 @@ def meter_called(state: StationState, event: Event) -> StationState:
     queued = state.queued(latest_us)
     if queued:
         return from_queue(state, seq)
-    return told_time(state, event, latest_us) if queued is False else state
+    return told_time(sent_live(state, seq), event, latest_us) if queued is False else state
 
 
 def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:
@@ -71,9 +73,23 @@ def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Tran
     periodic = sample.context == metering.DEFAULT_CONTEXT
     if periodic and (transaction.sampled_us is None or stamp_us > transaction.sampled_us):
         transaction = replace(
-            transaction, sampled_us=stamp_us, sampled_seq=seq, samples=transaction.samples + 1
+            transaction,
+            sampled_us=stamp_us,
+            sampled_seq=seq,
+            samples=transaction.samples + 1,
         )
     return transaction
+
+
+def _rhythm(known: tuple[int, int], before: Transaction, after: Transaction) -> tuple[int, int]:
+    """The station's own cadence of periodic samples, whichever transaction they belong to."""
+    if before.sampled_us is None or after.sampled_us is None or before.sampled_seq == before.start_seq:
+        return known
+    gap_us = after.sampled_us - before.sampled_us
+    if gap_us <= 0:
+        return known
+    same = abs(gap_us - known[0]) <= known[0] // 10
+    return (gap_us, known[1] + 1) if same else (gap_us, 1)
 
 
 def _advanced(
