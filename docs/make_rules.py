@@ -4,6 +4,8 @@ from pathlib import Path
 
 from twin.protocol.connectors import TRANSITIONS
 from twin.rules import RULES, SPEAKS_FOR
+from twin.rules.beyond import DEFINITIONS, NOT_OBSERVABLE
+from twin.rules.examples import examples
 
 FAMILIES = {
     "H": "connection and handshake",
@@ -24,8 +26,8 @@ Made by `python docs/make_rules.py` from `twin/rules`; do not edit.
 Severity: **error** a MUST or SHALL is broken · **warning** a SHOULD, or a limit of the certificate ·
 **drift** differs from the certificate · **note** worth knowing. "ER" is the OCPP 1.6 errata sheet v4.0,
 "JE" the OCPP-J errata sheet. A rule that lacks evidence is silent: after an attachment in mid-session or a
-gap everything is unknown, not default. One finding is told per rule, station, connector, transaction and
-cause; repeats are counted.
+gap everything is unknown, not default; `twin check --explain-silence` says why.
+One finding is told per rule, station, connector, transaction and cause; repeats are counted.
 """
 
 
@@ -40,9 +42,20 @@ def text() -> str:
                 parts.append(f"### {rule.id} · {rule.severity.value} · {blame}\n")
                 body = " ".join((rule.judge.__doc__ or "").split())
                 parts.append(f"{body} ({rule.reference})\n")
+                example = examples()[rule.id]
+                lines = "\n".join((*example["frames"], f"=> {example['severity']}: {example['detail']}"))
+                parts.append(f"```\n{lines}\n```\n")
+    parts.append("## Definitions\n")
+    parts.append("\n".join(f"- **{remark.subject}**: {remark.why}" for remark in DEFINITIONS) + "\n")
+    parts.append("## Not observable\n\nDeclared on every sheet, and never passed.\n")
+    parts.append("\n".join(f"- {remark.subject}: {remark.why}" for remark in NOT_OBSERVABLE) + "\n")
     parts.append("## One cause, one finding\n")
     rows = (f"| {one} | {', '.join(sorted(others))} |" for one, others in SPEAKS_FOR.items())
-    parts.append("\n".join(("| speaks | silent for the same message |", "| --- | --- |", *rows, "")))
+    parts.append(
+        "\n".join(
+            ("| speaks | silent for the same message, transaction or key |", "| --- | --- |", *rows, "")
+        )
+    )
     parts.append("## Status transitions (OCPP 1.6 §4.9)\n")
     names = list(TRANSITIONS)
     table = "| from | " + " | ".join(names) + " |\n|" + " --- |" * (len(names) + 1)

@@ -108,6 +108,9 @@ def test_an_outage_loses_nothing_with_twenty_cars_charging(outage_s: int) -> Non
             stamps(values, context, number) for context in ("Sample.Periodic", "Sample.Clock")
         )
         assert periodic == sorted(periodic)
+        # what was in flight when the link broke is sent again: the same sample, the same stamp
+        assert len(periodic) - len(set(periodic)) <= 1
+        periodic, aligned = sorted(set(periodic)), sorted(set(aligned))
         assert {later - earlier for earlier, later in pairwise(periodic)} == {60}
         assert {later - earlier for earlier, later in pairwise(aligned)} == {60}
         assert len(periodic) >= 47
@@ -129,12 +132,12 @@ def test_saturation_begins_above_1_43_seconds(
     """42 CALLs a minute, one at a time: 60/42 s each (certificate: 20 connectors, 60 s, 60 s, 30 s)."""
     script = Script(
         interval_s=30,
+        answer_us=int((round_trip_s - 0.02) * 1e6),
         stimuli=[
             stimulus(50, "ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": str(sample_s)})
         ],
     )
-    hop_us = int(round_trip_s / 2 * 1e6)
-    frames = talk(station(acts=all_charging()), csms(script), for_s=4 * 3_600, hop_us=hop_us)
+    frames = talk(station(acts=all_charging()), csms(script), for_s=4 * 3_600, hop_us=10_000)
     ages = lag_s(frames)
     assert least_s <= max(ages[-200:]) <= most_s
     assert bool(least_s) == any(finding.rule == "M011" for finding in findings(frames))

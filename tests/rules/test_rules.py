@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.playbook import (
     OTMK,
     SPEC,
+    START_US,
     Play,
     after,
     cp,
@@ -529,7 +530,8 @@ def test_a_clean_session_has_no_finding() -> None:
     p = p.station("StatusNotification", status(1, "Charging"), {})
     for minute in (1, 2, 3):
         while p.at_us - 60e6 * minute < 1_790_000_000_000_000 - 31e6:
-            p = (p << after(30)).station("Heartbeat", {}, {"currentTime": stamp()})
+            told = stamp((p.at_us - START_US) / 1e6 + 30)
+            p = (p << after(30)).station("Heartbeat", {}, {"currentTime": told})
         p = (p << after(30)).station("MeterValues", meter(60 * minute), {})
     p = stop(p, 2000, 181, reason="Local", idTag="TAG")
     p.station("StatusNotification", status(1, "Finishing"), {}) >> silence(

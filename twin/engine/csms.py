@@ -34,9 +34,13 @@ class Stimulus(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, kw_only=True):
-    """What a CSMS does: recorded answers by (action, discriminator), first in first out, and stimuli."""
+    """What a CSMS does: recorded answers by (action, discriminator), first in first out, and stimuli.
+
+    ``answer_us`` is how long it takes over each answer.
+    """
 
     interval_s: int = 300
+    answer_us: int = 0
     answers: dict[tuple[str, str], list[str | None]] = msgspec.field(default_factory=dict)
     stimuli: list[Stimulus] = msgspec.field(default_factory=list)
 
@@ -93,6 +97,8 @@ class Csms:
     ) -> None:
         script = script or Script()
         self._interval_s = script.interval_s
+        self._answer_us = script.answer_us
+        self._held: deque[tuple[int, str]] = deque()  # answers in the making, by their time
         self._answers = {key: deque(texts) for key, texts in script.answers.items()}
         self._stimuli = deque(script.stimuli)
         self._new_message_id = new_message_id
@@ -111,13 +117,18 @@ class Csms:
     def disconnected(self, now_us: int) -> None:
         self._up = False
         self._waiting = None
+        self._held.clear()
 
     def next_timer(self) -> int | None:
-        if self._waiting:
-            return self._waiting[1]
-        return self._due_us
+        times = (
+            self._waiting[1] if self._waiting else self._due_us,
+            self._held[0][0] if self._held else None,
+        )
+        return min((due_us for due_us in times if due_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
+        while self._held and self._held[0][0] <= now_us:
+            self._commands.append(Send(self._held.popleft()[1]))
         if self._waiting and self._waiting[1] <= now_us:
             self._waiting = None
         self._advance(now_us)
@@ -146,15 +157,21 @@ class Csms:
             text = recorded.popleft()
             if text is None:
                 return
-            self._commands.append(Send(self._as_recorded(text, call, now_us)))
+            self._say(self._as_recorded(text, call, now_us), now_us)
             return
         answer = ANSWERS.get(call.action)
         if answer is None:
             # OCPP-J 1.6 table 7: unknown action, known but not supported
             code = "NotSupported" if call.action in ACTIONS else "NotImplemented"
-            self._commands.append(Send(_json([4, call.message_id, code, "", {}])))
+            self._say(_json([4, call.message_id, code, "", {}]), now_us)
             return
-        self._commands.append(Send(_json([3, call.message_id, answer(self, payload, now_us)])))
+        self._say(_json([3, call.message_id, answer(self, payload, now_us)]), now_us)
+
+    def _say(self, text: str, now_us: int) -> None:
+        if self._answer_us:
+            self._held.append((now_us + self._answer_us, text))
+        else:
+            self._commands.append(Send(text))
 
     def _as_recorded(self, text: str, call: Call, now_us: int) -> str:
         """A recorded answer with the live ids and times."""

@@ -217,16 +217,16 @@ def _same_message(failed: Failing, action: str, payload: dict[str, Any]) -> bool
         return all(mine.get(name) == theirs.get(name) for name in ("connectorId", "idTag", "meterStart"))
     if action == "StopTransaction":
         return mine.get("transactionId") == theirs.get("transactionId")
-    if mine.get("connectorId") != theirs.get("connectorId"):
-        return False
-    return bool(_values(mine)) and _values(mine) == _values(theirs)
+    # of meter values the stamps tell which ones they are; equal values at another time are others
+    place = all(mine.get(name) == theirs.get(name) for name in ("connectorId", "transactionId"))
+    return place and bool(_stamps(mine)) and _stamps(mine) == _stamps(theirs)
 
 
-def _values(payload: dict[str, Any]) -> list[Any]:
+def _stamps(payload: dict[str, Any]) -> list[Any]:
     entries = payload.get("meterValue")
     if not isinstance(entries, list):
         return []
-    return [entry.get("sampledValue") for entry in entries if isinstance(entry, dict)]
+    return [entry.get("timestamp") for entry in entries if isinstance(entry, dict)]
 
 
 def _content(payload: Any) -> Any:

@@ -24,8 +24,8 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
     """An open transaction has one periodic sample every MeterValueSampleInterval.
 
     ER 3.15 (SHALL), §9.1.19. Judged on the payload's own stamps. Pitfalls: error when two or more samples are
-    missing, warning for jitter beyond max(2 s, 5 %); drift where the interval is only certified; a change of
-    the interval restarts the phase; queued samples only arrive late; SuspendedEV does not stop sampling.
+    missing, warning for jitter beyond max(2 s, 5 %); a change of the interval restarts the phase; queued
+    samples only arrive late; SuspendedEV does not stop sampling.
     """
     transaction_id = integer(step.payload.get("transactionId"))
     transaction = step.before.transactions.get(transaction_id) if transaction_id is not None else None
@@ -51,7 +51,7 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
         if gap_us <= 0:
             continue
         last_us = stamp_us
-        if found := _judge_gap(step, transaction, gap_us, interval_us, known[1].observed):
+        if found := _judge_gap(step, transaction, gap_us, interval_us):
             return [found]
     return None
 
@@ -60,7 +60,7 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
     """Clock-aligned data is stamped on the grid of ClockAlignedDataInterval from midnight.
 
     OCPP 1.6 §9.1.5, TC_071. Pitfalls: begin or end of the interval are both on the grid; a second beside it
-    is a warning, a tenth of a second nothing; drift where the interval is only certified.
+    is a warning, a tenth of a second nothing.
     """
     stamps_us = {s.stamp_us for s in step.meter_values if s.context == CLOCK and s.stamp_us is not None}
     if not stamps_us:
@@ -77,11 +77,10 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
         if off_us <= grid_us // 10:
             continue
         near = off_us <= grid_us
-        worst = Severity.WARNING if near else Severity.ERROR
         return [
             Found(
                 detail=f"Sample.Clock {off_us / 1e6:.3f} s beside the grid of {known[0]} s",
-                severity=worst if known[1].observed else Severity.DRIFT,
+                severity=Severity.WARNING if near else None,
                 connector_id=integer(step.payload.get("connectorId")),
                 provenance=known[1].provenance,
                 key="near" if near else "far",
@@ -252,9 +251,7 @@ def idle_habit(step: Step) -> Iterable[Found] | Unknown | None:
     return [Found(detail="sends clock-aligned data for idle connectors", key="habit")]
 
 
-def _judge_gap(
-    step: Step, transaction: Transaction, gap_us: int, interval_us: int, observed: bool
-) -> Found | None:
+def _judge_gap(step: Step, transaction: Transaction, gap_us: int, interval_us: int) -> Found | None:
     tolerances = step.profile.tolerances
     slack_us = tolerances.timer_slack_us(interval_us)
     stopping = step.event.action == "StopTransaction"
@@ -270,7 +267,7 @@ def _judge_gap(
     return Found(
         detail=f"{gap_us / 1e6:g} s between samples, interval {interval_us // 1_000_000} s"
         + (f": {missed} missing" if severe else ""),
-        severity=worst if observed else Severity.DRIFT,
+        severity=worst,
         connector_id=transaction.connector_id,
         transaction_id=transaction.transaction_id,
         evidence=(transaction.sampled_seq,),

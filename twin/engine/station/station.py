@@ -106,6 +106,9 @@ class Station:
     def connected(self, now_us: int) -> None:
         self.up, self._connecting = True, False
         self._missed = 0
+        if "loses-stop" in self.quirks:
+            for queued in [queued for queued in self.uplink.queue if queued.kind == "stop"]:
+                self._delivered(queued)
         if not self._booted or "boot-on-reconnect" in self.quirks:
             self._boot(now_us)
         elif self.registration is Registration.ACCEPTED:
@@ -337,9 +340,6 @@ class Station:
         for timer in (("heartbeat", 0), ("answer", 0), ("message", 0), ("retry", 0), ("boot", 0)):
             self._cancel(timer)
         self._answers.clear()
-        if "loses-stop" in self.quirks:
-            for queued in [queued for queued in self.uplink.queue if queued.kind == "stop"]:
-                self._delivered(queued)
         if self.registration is not Registration.ACCEPTED:
             self._booted = False
 
@@ -737,6 +737,8 @@ class Station:
             self._late[point.connector_id] = (tx.local_id, payload)
             self._set(("late stop", point.connector_id), now_us + 11 * SECOND_US)
             return
+        if "stop-stamped-early" in self.quirks and not resumed:
+            self._meter(point, tx, "Transaction.End", "MeterValuesSampledData", now_us)
         self._queue(tx.local_id, "stop", payload)
         if notify and not resumed:
             self.notify(point, now_us)

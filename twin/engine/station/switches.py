@@ -70,7 +70,7 @@ _FIELD, _SIMULATOR, _MADE = "field traffic", "independent simulators", "made for
 QUIRKS: dict[str, Quirk] = {
     quirk.name: quirk
     for quirk in (
-        Quirk("available-before-stop", "Available is reported 11 s before StopTransaction", _FIELD, "S010"),
+        Quirk("available-before-stop", "Available is reported 11 s before StopTransaction", _FIELD, "T032"),
         Quirk("stop-stamped-early", "StopTransaction is stamped 9 s before its last sample", _FIELD, "T012"),
         Quirk("boot-on-reconnect", "BootNotification after a mere reconnect", _SIMULATOR, "H011"),
         Quirk("acts-before-answering", "what Reset triggers comes before Reset.conf", _SIMULATOR, "J018"),

@@ -11,6 +11,7 @@ from twin.protocol.state import SampleSet, StationState, Transaction
 
 _CLOCK, _END = "Sample.Clock", "Transaction.End"
 _HOUR_US = 3_600_000_000
+_STEADY = 16  # gaps in a row: more add nothing
 
 
 def meter_called(state: StationState, event: Event) -> StationState:
@@ -88,8 +89,12 @@ def _rhythm(known: tuple[int, int], before: Transaction, after: Transaction) -> 
     gap_us = after.sampled_us - before.sampled_us
     if gap_us <= 0:
         return known
-    same = abs(gap_us - known[0]) <= known[0] // 10
-    return (gap_us, known[1] + 1) if same else (gap_us, 1)
+    rhythm_us, steady = known
+    if abs(gap_us - rhythm_us) <= rhythm_us // 10:
+        return gap_us, min(steady + 1, _STEADY)
+    return (
+        (rhythm_us, steady - 1) if steady > 1 else (gap_us, 1)
+    )  # one odd gap is an outage, many a new rhythm
 
 
 def _advanced(
