@@ -296,7 +296,7 @@ RULES: tuple[Rule, ...] = (
     # M: metering
     Rule("M001", sampling.sampled_in_time, ERROR, CP, "ER 3.15, OCPP 1.6 §9.1.19", (_METER, _STOP)),
     Rule("M002", sampling.aligned_to_the_clock, ERROR, CP, "OCPP 1.6 §9.1.5", (_METER,)),
-    Rule("M003", sampling.measurands_as_configured, ERROR, CP, "OCPP 1.6 §9.1.15, §9.1.17", (_METER,)),
+    Rule("M003", sampling.measurands_as_configured, ERROR, CP, "OCPP 1.6 §9.1.15, §9.1.17", (_METER, _STOP)),
     Rule("M004", sampling.connector_of_the_transaction, ERROR, CP, "OCPP 1.6 §4.7, ER 3.16", (_METER,)),
     Rule("M005", sampling.transaction_id_present, WARNING, CP, "OCPP 1.6 §4.7, ER 3.16", (_METER,)),
     Rule("M006", metering.value_is_a_number, ERROR, CP, "OCPP 1.6 §7.43, §7.49", (_METER, _STOP)),
@@ -446,7 +446,7 @@ SPEAKS_FOR: dict[str, frozenset[str]] = {
     "J002": frozenset({"J021", "J010"}),
     "J003": frozenset({"J021", "J010"}),
     "J016": frozenset({"J021", "J010"}),
-    "M016": frozenset({"J021", "M003", "T025"}),
+    "M016": frozenset({"M003", "T025"}),
     "M006": frozenset({"J021"}),
     "P006": frozenset({"J021"}),
     "T029": frozenset({"J021"}),

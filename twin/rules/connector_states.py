@@ -15,6 +15,7 @@ from twin.rules.step import (
     NO_STAMP,
     NO_TRANSACTION,
     NO_VALUE,
+    QUEUED,
     Found,
     Step,
     Unknown,
@@ -78,6 +79,9 @@ def _stopped_after_available(step: Step) -> list[Found] | Unknown | None:
     connector = step.before.connectors.get(transaction.connector_id)
     if connector is None or connector.status != "Available" or connector.seq < transaction.start_seq:
         return None
+    stopped = parse_stamp(word(step.payload.get("timestamp")))
+    if stopped is not None and step.before.queued(stopped.at_us):
+        return QUEUED  # the present status goes first, the queue follows
     apart_us = step.event.at_us - connector.at_us
     between = transaction.latest_seq > connector.seq
     if transaction.queued or step.before.failing or (apart_us <= _MOMENT_US and not between):

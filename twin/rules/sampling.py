@@ -96,6 +96,8 @@ def measurands_as_configured(step: Step) -> Iterable[Found] | Unknown | None:
     list is only certified; one sample may be split over messages, so it is judged when the next one begins;
     phases multiply values; an omitted measurand means the register.
     """
+    if step.event.action == "StopTransaction":
+        return _last_measurands(step)
     connector_id = integer(step.payload.get("connectorId"))
     if connector_id is None:
         return NO_CONNECTOR
@@ -110,6 +112,21 @@ def measurands_as_configured(step: Step) -> Iterable[Found] | Unknown | None:
             return found
         answer = found
     return answer
+
+
+def _last_measurands(step: Step) -> list[Found] | Unknown | None:
+    """The last samples of a transaction are complete when it stops."""
+    transaction_id = integer(step.payload.get("transactionId"))
+    transaction = step.before.transactions.get(transaction_id) if transaction_id is not None else None
+    if transaction is None:
+        return NO_TRANSACTION
+    for context, key in _LISTS.items():
+        complete = step.before.sampling.get((transaction.connector_id, context))
+        if complete is not None and complete.transaction_id == transaction_id:
+            found = _judge_measurands(step, complete, key, transaction.connector_id)
+            if isinstance(found, list):
+                return found
+    return None
 
 
 def connector_of_the_transaction(step: Step) -> Iterable[Found] | Unknown | None:

@@ -53,7 +53,9 @@ def configure(state: StationState, event: Event, source: Source, *values: tuple[
     changed, seen = set(), False
     for key, value in values:
         known = config.get(key.casefold())
-        if known is None or known.value != value:  # a read-back does not make a written value younger
+        written = source is Source.WRITTEN and known is not None and known.source is not source
+        # a read-back does not make a written value younger, and a write of what is there already is one
+        if known is None or known.value != value or written:
             if state.text_in_force(key) != value:
                 changed.add(key.casefold())
             config[key.casefold()] = _configured(event, key, value, source)
