@@ -328,6 +328,9 @@ def check(
         str | None, typer.Option(metavar="RULE", help="Say what a rule holds, where it stands, and end.")
     ] = None,
     list_rules: Annotated[bool, typer.Option("--list-rules", help="List every rule and end.")] = False,
+    cases: Annotated[
+        bool, typer.Option("--cases", help="Which OCTT Core cases are in the traffic: our reading of each.")
+    ] = False,
     explain_silence: Annotated[
         bool,
         typer.Option("--explain-silence", help="Why the other rules said nothing: asked, unknown, content."),
@@ -349,7 +352,7 @@ def check(
     Examples: twin check site-a.capture; twin check evcc.log --profile spec --fail-on warning --json;
     twin check monday.capture tuesday.capture --html sheet.html --junit check.xml;
     twin check site-a.capture --select T,M --ignore M007; twin check new.capture --baseline old.json;
-    twin check site-a.capture --explain-silence; twin check --explain T015;
+    twin check site-a.capture --cases; twin check site-a.capture --explain-silence; twin check --explain T015;
     twin check --integrity site-a.capture
     """
     from twin.cli import check as verb
@@ -379,6 +382,7 @@ def check(
         html=html,
         junit=junit,
         sheet=sheet,
+        cases=cases,
         explain_silence=explain_silence,
         as_json=json,
         format=format,

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from twin.certificate.profile import Profile, Tolerances
 from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, opened, say, say_json
+from twin.engine.cases import CaseBook
 from twin.engine.checked import Checked, check_frames
 from twin.engine.chosen import Key, Selection, known_keys, selection
 from twin.engine.observed import Observer
 from twin.engine.sheet import Sheet, sheet
 from twin.io.profiles import profile_named, tolerances_of
 from twin.model import Severity
+from twin.report import cases as case_report
 from twin.report import silence
 from twin.report.findings import as_json, as_text
 from twin.rules import RULES, SPEAKS_FOR
@@ -37,6 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     html: Path | None = None
     junit: Path | None = None
     sheet: bool = False
+    cases: bool = False
     explain_silence: bool = False
     as_json: bool = False
     format: str | None = None
@@ -114,6 +117,7 @@ def _checked(
         adjusted=(lambda found: _adjusted(found, tolerances, lab=options.lab)) if adjusts else None,
         selection=chosen,
         known=known,
+        book=CaseBook() if options.cases or options.html is not None else None,
     )
     if options.html is not None:
         from twin.report.excerpts import excerpts
@@ -199,6 +203,8 @@ def _print(
         report |= as_json(captures, baseline=known)
         if sheets is not None:
             report["sheets"] = sheet_text.as_json(sheets, names)
+        if options.cases:
+            report["cases"] = {checked.name: case_report.as_json(checked.cases) for checked in captures}
         if options.explain_silence:
             report["silence"] = [
                 {"capture": checked.name, **row}
@@ -210,6 +216,10 @@ def _print(
     if sheets is not None:
         say(f"{sheet_text.as_text(sheets, names)}\n")
     say(as_text(captures, baseline=known))
+    if options.cases:
+        for checked in captures:
+            title = f"{checked.name}\n" if len(captures) > 1 else ""
+            say(f"\n{title}{case_report.as_text(checked.cases)}")
     if options.explain_silence:
         for checked in captures:
             title = f"{checked.name}\n" if len(captures) > 1 else ""

@@ -7,7 +7,7 @@ stamp is never earlier than the last wake-up the analyzer saw (``seen_us``, kept
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from twin.protocol.fold import asked_payload, fold, payload_of, waits
 from twin.protocol.session import UNPARSED, Rpc
 from twin.protocol.state import StationState
 from twin.rules import RULES, SPEAKS_FOR, Found, Rule, Step, Unknown, to_blame
+from twin.rules.certified import never_restored, write_keeps_certified
 
 _SUBPROTOCOL = "ocpp1.6"
 _LONGEST_DETAIL = 500  # characters: the evidence stands in the frames
@@ -73,11 +74,21 @@ class Analyzer:
             heapq.heappop(self._due)
         return None
 
-    def finish(self) -> list[Finding]:
-        """The capture ends here. What is still open or awaited at its edge is no finding (G9)."""
+    def finish(self, adjusted: Callable[[Profile], Profile] | None = None) -> list[Finding]:
+        """The capture ends here. What is still open or awaited at its edge is no finding (G9).
+
+        In the lab context what a test wrote and nobody restored is told now; ``adjusted`` changes the profile
+        as the caller changed that of the steps.
+        """
         self._links.clear()
         self._due.clear()
-        return []
+        told = []
+        for key, state in self._states.items():
+            profile = self.profile_of(key)
+            for found in never_restored(state, adjusted(profile) if adjusted else profile):
+                told.append(_unrestored(found, state, self.seen_us))
+                self.occurrences[told[-1].rule] += 1
+        return told
 
     def steps(self, frame: Frame) -> list[Step]:
         """The time-outs due by the frame's stamp, then what the frame itself means, each with its state."""
@@ -279,6 +290,23 @@ def _subjects(found: Found) -> list[_Subject]:
     if found.config_key:
         subjects.append(("key", found.config_key.casefold()))
     return subjects
+
+
+def _unrestored(found: Found, state: StationState, at_us: int) -> Finding:
+    rule = next(rule for rule in RULES if rule.judge is write_keeps_certified)
+    return Finding(
+        rule=rule.id,
+        severity=rule.severity,
+        fault=rule.fault or Fault.CSMS,
+        seq=found.evidence[0],
+        at_us=at_us,
+        detail=found.detail,
+        link=state.link,
+        station=state.station,
+        evidence=found.evidence,
+        provenance="certified",
+        reference=rule.reference,
+    )
 
 
 def _finding(rule: Rule, found: Found, step: Step) -> Finding:

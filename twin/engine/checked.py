@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from twin.certificate.profile import Profile
 from twin.engine.analyzer import Analyzer
+from twin.engine.cases import CaseBook, CaseResult
 from twin.engine.chosen import EVERYTHING, Key, Selection, key_of
 from twin.engine.observed import Observer
 from twin.model import Finding, Frame, Kind
@@ -18,6 +19,7 @@ class Checked(msgspec.Struct, kw_only=True):
     """What came of one capture. ``known`` are the findings, by index, that an earlier run has had already.
 
     ``asked``: of an answer that was found fault with, the CALL. ``texts``: excerpts by frame number.
+    ``cases``: what was recognised of the test cases, where that was asked for.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Checked(msgspec.Struct, kw_only=True):
     known: frozenset[int] = frozenset()
     asked: dict[int, int] = msgspec.field(default_factory=dict)
     texts: dict[int, str] = msgspec.field(default_factory=dict)
+    cases: list[CaseResult] = msgspec.field(default_factory=list)
 
     @property
     def news(self) -> list[Finding]:
@@ -48,8 +51,12 @@ def check_frames(
     adjusted: Callable[[Profile], Profile] | None = None,
     selection: Selection = EVERYTHING,
     known: frozenset[Key] = frozenset(),
+    book: CaseBook | None = None,
 ) -> Checked:
-    """Judge every frame. ``adjusted`` changes the profile that each step is judged against."""
+    """Judge every frame. ``adjusted`` changes the profile that each step is judged against.
+
+    ``book`` recognises test cases on the way.
+    """
     analyzer = Analyzer(profile)
     checked = Checked(name=name, analyzer=analyzer)
     found: list[Finding] = []
@@ -58,11 +65,15 @@ def check_frames(
             seen = step if adjusted is None else replace(step, profile=adjusted(step.profile))
             if observer is not None:
                 observer.see(seen)
+            if book is not None:
+                checked.cases += book.receive(seen)
             judged = analyzer.judge(seen)
             found += judged
             if judged and seen.event.frame is not None and seen.event.asked is not None:
                 checked.asked[seen.event.frame.seq] = seen.event.asked.frame.seq
-    found += analyzer.finish()
+    found += analyzer.finish(adjusted)
+    if book is not None:
+        checked.cases += book.finish()
     checked.messages = sum(frame.kind is Kind.TEXT for frame in frames)
     checked.links = len({frame.link for frame in frames if frame.link})
     if frames:

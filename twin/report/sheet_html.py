@@ -10,6 +10,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from twin import __version__
+from twin.certificate.cases import CASES
+from twin.engine.cases import CaseResult
+from twin.engine.cases import Verdict as CaseVerdict
 from twin.engine.checked import Cause, Checked, first_cause
 from twin.engine.latencies import Place
 from twin.engine.observed import Observation, Observer
@@ -55,12 +58,53 @@ def page(
         pictures=[picture for _, seen in stations for picture in _pictures(seen, captures)],
         open_rows={sheet.station: list(_open(sheet)) for sheet in sheets},
         beyond=NOT_OBSERVABLE,
+        cases=_cases(captures),
+        unseen_cases=_unseen(captures),
         legend=svg.STATUS_COLOURS,
         verdicts=[verdict for verdict in Verdict if any(verdict in _all_of(sheet) for sheet in sheets)],
         used=used_words,
         unused=unused_words,
         figure=figure_words,
     )
+
+
+_TONES = {CaseVerdict.FAILED: "bad", CaseVerdict.PASSED: "good"}
+_SEEN = (CaseVerdict.FAILED, CaseVerdict.PASSED, CaseVerdict.MATCHED, CaseVerdict.INCONCLUSIVE)
+_MOST_FRAMES = 8
+
+
+def _cases(captures: Sequence[Checked]) -> list[dict[str, Any]]:
+    """The worst occurrence of each case that was seen, in the order of the ids."""
+    worst: dict[tuple[int, str, str], CaseResult] = {}
+    rank = {verdict: place for place, verdict in enumerate(_SEEN)}
+    for number, checked in enumerate(captures):
+        for result in checked.cases:
+            place = (number, result.station, result.case_id)
+            if result.verdict not in rank:
+                continue
+            if place not in worst or rank[result.verdict] < rank[worst[place].verdict]:
+                worst[place] = result
+    names = {case.id: case.name for case in CASES}
+    several = len(captures) > 1 or len({station for _, station, _ in worst}) > 1
+    return [
+        {
+            "id": case_id,
+            "name": names.get(case_id, "") + (f" ({station}, {captures[number].name})" if several else ""),
+            "verdict": result.verdict.value,
+            "tone": _TONES.get(result.verdict, "open"),
+            "frames": ", ".join(f"#{seq}" for seq in result.evidence[:_MOST_FRAMES])
+            + (", …" if len(result.evidence) > _MOST_FRAMES else ""),
+            "why": result.why,
+        }
+        for (number, station, case_id), result in sorted(
+            worst.items(), key=lambda item: (item[0][2], item[0][0], item[0][1])
+        )
+    ]
+
+
+def _unseen(captures: Sequence[Checked]) -> list[str]:
+    seen = {result.case_id for checked in captures for result in checked.cases if result.verdict in _SEEN}
+    return [case.id for case in CASES if case.id not in seen]
 
 
 def _all_of(sheet: Sheet) -> Counter[Verdict]:
