@@ -1,4 +1,4 @@
-"""Every error and warning in independent traffic was read by one who knew the clause and not the code."""
+"""Every error and warning in independent traffic was read, by the frames and the clause."""
 
 from collections import Counter
 from pathlib import Path

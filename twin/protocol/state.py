@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from twin.model import Awaited
+from twin.model import Awaited, Side
 from twin.protocol.metering import Sample
 
 
@@ -274,6 +274,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     connectorId, ``id_tags``, ``unanswered_tags`` and ``remote_starts`` by case-folded idTag, ``config`` and
     ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context), ``awaited`` by (what,
     connectorId or transactionId).
+    ``answers_seen`` counts the answers of each side: a log may hold those of one only.
     ``rhythm`` is the gap between periodic samples (µs) and how many in a row had it, within a tenth.
     ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
@@ -326,6 +327,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     failed_notices: tuple[Notice, ...] = ()
     reset: ResetAsked | None = None
     heartbeat_us: int | None = None
+    answers_seen: Mapping[Side, int] = {}
     csms_answers: int = 0
     csms_mean_us: int = 0
     station_stamps: int = 0

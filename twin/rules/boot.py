@@ -6,8 +6,9 @@ from twin.model import EventKind, Fault, Severity, Side
 from twin.protocol.fold import integer, word
 from twin.protocol.state import Registration
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import NO_BOOT, NO_CERTIFICATE, NO_OPENING, NO_STAMP, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, NO_BOOT, NO_CERTIFICATE, NO_OPENING, NO_STAMP, NO_VALUE, Found, Step, Unknown
 
+_UTC = ("Z", "+00:00")  # 3.14 recommends Z; the other says the same
 _WAITING = frozenset({Registration.SENT, Registration.PENDING})
 _RIGHT_AWAY_US = 60_000_000
 _OWN_BACKOFF_US = 10_000_000
@@ -50,6 +51,8 @@ def silent_until_accepted(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_BOOT
     if before.registration not in _WAITING or before.triggered:
         return None
+    if before.registration is Registration.SENT and step.may_be_cut(Side.CSMS):
+        return CUT
     soft = step.event.action == "SecurityEventNotification"
     return [
         Found(
@@ -207,7 +210,7 @@ def boot_time_plausible(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_STAMP
     if frame is None or frame.mono_ns is None:
         return _NO_CLOCK
-    if stamp.zone != "Z":
+    if stamp.zone not in _UTC:
         return [Found(detail=f"currentTime with zone {stamp.zone or 'missing'}", key="zone")]
     away_s = (stamp.at_us - step.event.at_us) / 1e6
     if abs(away_s) * 1e6 <= step.profile.tolerances.clock_us:
@@ -252,7 +255,10 @@ def no_boot_loop(step: Step) -> Iterable[Found] | Unknown | None:
     ):
         return None
     apart_us = step.event.at_us - before.last_boot_us
-    boots = before.boots_us[-_LOOP + 1 :]
+    if step.may_be_cut(Side.CSMS):
+        return CUT
+    reset_us = before.reset.at_us if before.reset is not None else 0
+    boots = [at_us for at_us in before.boots_us[-_LOOP + 1 :] if at_us > reset_us]
     looping = len(boots) == _LOOP - 1 and step.event.at_us - boots[0] <= _LOOP_US
     if apart_us > step.profile.tolerances.boot_loop_us and not looping:
         return None

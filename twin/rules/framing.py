@@ -10,7 +10,7 @@ from twin.protocol.fold import integer
 from twin.protocol.schema import conforms, violations
 from twin.protocol.session import hides_payload
 from twin.protocol.state import Registration
-from twin.rules.step import DAMAGED, NO_OPENING, Found, Step, Unknown
+from twin.rules.step import CUT, DAMAGED, NO_OPENING, Found, Step, Unknown
 
 # OCPP-J 1.6 table 7, with its old spellings (JE 5.1, 5.2).
 ERROR_CODES = frozenset(
@@ -115,6 +115,8 @@ def one_outstanding(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
         return _NO_TIMES
+    if step.event.sender is not None and step.may_be_cut(step.event.sender.other):
+        return CUT
     return [Found(detail=f"{step.event.action[:40]} sent with {step.event.outstanding} CALL(s) outstanding")]
 
 
@@ -127,6 +129,8 @@ def answers_a_call(step: Step) -> Iterable[Found] | Unknown | None:
         return _EDGE
     if step.event.why != "unknown" or step.event.message is None:
         return None
+    if step.imported:
+        return CUT
     return [Found(detail=f"answer to unknown call {step.event.message.message_id[:40]}")]
 
 
@@ -167,12 +171,23 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if event.asked.frame.facts.get("interpolated"):
         return _NO_TIMES
+    if unanswered_in_a_cut_log(step):
+        return CUT
     if event.why == "link ended":
         return [
             Found(detail=f"{event.action[:40]} unanswered when the link ended", severity=Severity.WARNING)
         ]
     waited_s = (event.at_us - event.asked.frame.at_us) / 1e6
     return [Found(detail=f"{event.action[:40]} unanswered for {waited_s:g} s")]
+
+
+def unanswered_in_a_cut_log(step: Step) -> bool:
+    """A CALL of an imported log whose answer may be left out: no answers of that side, or nothing after."""
+    asked = step.event.asked
+    if asked is None or not step.imported:
+        return False
+    last_us = step.before.last_exchange_us
+    return step.may_be_cut(asked.sender.other) or last_us is None or last_us <= asked.frame.at_us
 
 
 def error_code(step: Step) -> Iterable[Found] | Unknown | None:

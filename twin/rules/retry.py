@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from twin.model import EventKind, Severity
+from twin.model import EventKind, Severity, Side
 from twin.protocol.fold import integer
 from twin.protocol.state import Failing
-from twin.rules.step import DAMAGED, NO_OPENING, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_VALUE, Found, Step, Unknown
 
 _DEFAULT_ATTEMPTS = 3
 _NO_TIMES = Unknown("the capture has no times of its own")
@@ -82,6 +82,8 @@ def no_overtaking(step: Step) -> Iterable[Found] | Unknown | None:
         return overtaken
     if not before.failing:
         return None
+    if step.may_be_cut(Side.CSMS):
+        return CUT
     payload = asked.call.payload
     if any(f.action == step.event.action and f.payload == payload for f in before.failing):
         return None
@@ -214,9 +216,10 @@ def _same_message(failed: Failing, action: str, payload: dict[str, Any]) -> bool
         return False
     mine, theirs = failed.payload, payload
     if action == "StartTransaction":
-        return all(mine.get(name) == theirs.get(name) for name in ("connectorId", "idTag", "meterStart"))
+        names = ("connectorId", "idTag", "meterStart")
+        return all(mine.get(name) is not None and mine[name] == theirs.get(name) for name in names)
     if action == "StopTransaction":
-        return mine.get("transactionId") == theirs.get("transactionId")
+        return mine.get("transactionId") is not None and mine["transactionId"] == theirs.get("transactionId")
     # of meter values the stamps tell which ones they are; equal values at another time are others
     place = all(mine.get(name) == theirs.get(name) for name in ("connectorId", "transactionId"))
     return place and bool(_stamps(mine)) and _stamps(mine) == _stamps(theirs)

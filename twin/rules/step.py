@@ -71,6 +71,22 @@ class Step(msgspec.Struct, frozen=True, dict=True):
         counts = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
         return (int(digits), value) if counts else None
 
+    def may_be_cut(self, answerer: Side) -> bool:
+        """Whether this is an imported log that may lack the answers of ``answerer``.
+
+        It has no clock of a recorder's own, and it has shown no answer of that side before: dialogues are
+        logged on one side, and lines are left out.
+        """
+        frame = self.event.frame or (self.event.asked.frame if self.event.asked else None)
+        imported = frame is not None and frame.mono_ns is None
+        return imported and not self.before.answers_seen.get(answerer)
+
+    @property
+    def imported(self) -> bool:
+        """Whether an importer made this frame out of a log: lines of it may be missing."""
+        frame = self.event.frame or (self.event.asked.frame if self.event.asked else None)
+        return frame is not None and frame.mono_ns is None and not self.before.socket.whole
+
     @property
     def took_s(self) -> float:
         """CALL to answer in seconds, 0 where this is no answer."""
@@ -114,6 +130,7 @@ NO_OPENING = Unknown("the opening of the connection was not seen")
 NO_VALUE = Unknown("the configured value was neither observed nor certified")
 NO_EARLIER_STATUS = Unknown("no earlier status of the connector since the boot or the connection")
 QUEUED = Unknown("the message is older than its connection: delivered from the queue")
+CUT = Unknown("an imported log that may be cut: the other half of this dialogue may not be in it")
 DAMAGED = Unknown("the record was damaged by the capture")
 
 type Judge = Callable[[Step], Iterable[Found] | Unknown | None]

@@ -6,7 +6,8 @@ from twin.model import EventKind, Fault, Severity, Side
 from twin.protocol import metering
 from twin.protocol.fold import integer, word
 from twin.protocol.state import Transaction
-from twin.rules.step import DAMAGED, NO_BOOT, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
+from twin.rules.framing import unanswered_in_a_cut_log
+from twin.rules.step import CUT, DAMAGED, NO_BOOT, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
 
 _TOO_BIG = 1009
 _BOOT_REASONS = ("PowerLoss", "Reboot")
@@ -184,6 +185,8 @@ def transaction_messages_answered(step: Step) -> Iterable[Found] | Unknown | Non
     event = step.event
     if event.asked is not None and event.asked.frame.facts.get("interpolated"):
         return _NO_TIMES
+    if unanswered_in_a_cut_log(step):
+        return CUT
     if event.why != "expired" or event.sender is not Side.STATION or event.asked is None:
         return None
     return [

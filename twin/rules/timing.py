@@ -6,7 +6,7 @@ from twin.certificate import Certificate
 from twin.model import Awaited, EventKind, Fault, Severity, Side
 from twin.protocol.fold import integer, word
 from twin.protocol.state import Wait
-from twin.rules.step import NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
 
 _ALIVE_US = 3_600_000_000
 _UNTIMED = frozenset({"GetDiagnostics", "UpdateFirmware", "RemoteStartTransaction"})
@@ -104,8 +104,8 @@ def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     interval_us = known[0] * 1_000_000
     if not interval_us or quiet_us <= interval_us + step.profile.tolerances.timer_slack_us(interval_us):
         return None
-    if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
-        return _NO_TIMES
+    if step.imported:
+        return CUT
     return [
         Found(
             detail=f"silent for {quiet_us / 1e6:.1f} s, heartbeat interval {known[0]} s",

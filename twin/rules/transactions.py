@@ -8,7 +8,7 @@ from twin.protocol import metering
 from twin.protocol.fold import advance, integer, word
 from twin.protocol.state import Transaction
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_TRANSACTION, Found, Step, Unknown
+from twin.rules.step import CUT, NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_TRANSACTION, Found, Step, Unknown
 
 _NO_ID = Unknown("no transactionId in the message")
 _NO_INTEGRAL = Unknown("the samples do not allow an integral of voltage and current")
@@ -121,6 +121,8 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_BOOT
     if before.starting:
         return None
+    if step.imported:
+        return CUT
     if stamp is None or before.booted_us is None or stamp < before.booted_us:
         return None
     return [_wrong_id(step, f"unknown transactionId {transaction_id}", ())]

@@ -19,6 +19,8 @@ __all__ = [
 ]  # fmt: skip
 
 _EXCHANGES = frozenset({EventKind.CALLED, EventKind.ANSWERED, EventKind.REFUSED, EventKind.TIMED_OUT})
+_ANSWERS = frozenset({EventKind.ANSWERED, EventKind.REFUSED})
+_COUNTED_ANSWERS = 8  # more add no evidence
 _COUNTED_STAMPS = 64  # whether a station writes milliseconds is known by then (rule P005)
 _SHARE = 16  # of the newest answer time in the running mean
 
@@ -63,7 +65,11 @@ def _exchanged(state: StationState, event: Event) -> StationState:
             socket = replace(socket, spoke_seq=event.frame.seq)
         if state.booted_us is None and event.action != "BootNotification":
             spoke_before = True
-    elif event.kind is EventKind.ANSWERED and event.sender is Side.CSMS and event.took_us is not None:
+    if event.kind in _ANSWERS and event.sender is not None:
+        number = state.answers_seen.get(event.sender, 0)
+        if number < _COUNTED_ANSWERS:
+            state = replace(state, answers_seen={**state.answers_seen, event.sender: number + 1})
+    if event.kind is EventKind.ANSWERED and event.sender is Side.CSMS and event.took_us is not None:
         answers += 1
         mean_us += (event.took_us - mean_us) // min(answers, _SHARE)
     return replace(
