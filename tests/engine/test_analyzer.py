@@ -89,7 +89,16 @@ def live(
         now_us += after_us
         at_us = max(now_us, analyzer.seen_us) if stamps_wait else now_us
         now_us = at_us
-        frame = Frame(seq=seq, at_us=at_us, link=link, station=link, kind=kind, sender=sender, text=text)
+        frame = Frame(
+            seq=seq,
+            at_us=at_us,
+            mono_ns=at_us * 1000,
+            link=link,
+            station=link,
+            kind=kind,
+            sender=sender,
+            text=text,
+        )
         frames.append(frame)
         found += analyzer.receive(frame)
     return frames, found + analyzer.finish()

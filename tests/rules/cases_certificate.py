@@ -206,7 +206,7 @@ CASES: tuple[ThreeWays, ...] = (
     ThreeWays(
         "C012",
         lambda: reads(play().booted(), *padded(20, "ResetRetries"), every=True),
-        lambda: reads(play().booted(), *padded(20), every=True),
+        lambda: reads(play().booted(), *padded(21), every=True),
         lambda: reads(play(SPEC).booted(), ("ResetRetries", "3", False), every=True),
         "neither observed nor certified",
     ),

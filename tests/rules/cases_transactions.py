@@ -153,7 +153,7 @@ CASES: tuple[ThreeWays, ...] = (
     ),
     ThreeWays(
         "T012",
-        lambda: sampled(stop(charging()), transaction=7),
+        lambda: sampled(stop(charging() << after(10)), at_s=now_s(charging()) + 5),
         lambda: stop(sampled(charging() << after(10)), at_s=now_s(charging()) + 9.9),
         lambda: stop(quiet()),
         "StartTransaction or its answer",

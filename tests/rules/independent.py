@@ -2,7 +2,8 @@
 
 ``python -m tests.rules.independent FOLDER`` writes a dossier per finding into FOLDER, outside the checkout:
 the rule's statement and clause, and the frames around it, for a reader who knows the clause and not the code.
-The first reading was made from these dossiers by the authors of the rules; a stranger's is to replace it.
+The reading is that of a stranger who saw dossiers, clauses and traffic, and no code; what it found false was
+mended where the clause allowed it.
 The verdicts stand in ``independent.tsv``: file, frame, rule, severity, verdict, reason; no text of the logs.
 """
 

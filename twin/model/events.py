@@ -28,6 +28,7 @@ class PendingCall(msgspec.Struct, frozen=True):
     call: Call
     frame: Frame
     due_us: int
+    malformed: bool = False  # not framed as a CALL is: nobody owes it an answer
 
     @property
     def sender(self) -> Side:
@@ -63,8 +64,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     orphans (``late``, ``second``, ``unknown``, or ``edge`` near the start of a capture), on time-outs
     (``expired``, ``link ended``) and on what is malformed. ``outstanding`` counts the sender's other CALLs
     still pending when this one was sent. ``earlier_seq`` is the frame of an earlier CALL by this sender on
-    this link with the same messageId, ``earlier_same`` whether its text was the same too. ``awaited`` is what
-    an OVERDUE event missed; its ``action`` is the wait's name.
+    this link with the same messageId, ``earlier_same`` whether its text was the same too. ``skipped`` says
+    that a sender who numbers its CALLs has left some out: an imported log was cut before this one.
+    ``awaited`` is what an OVERDUE event missed; its ``action`` is the wait's name.
     """
 
     kind: EventKind
@@ -81,5 +83,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     outstanding: int = 0
     earlier_seq: int | None = None
     earlier_same: bool = False
+    skipped: bool = False
     awaited: Awaited | None = None
     defects: tuple[Defect, ...] = ()

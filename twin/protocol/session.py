@@ -29,6 +29,9 @@ from twin.model import (
 EXPIRY_US: Mapping[Side, int] = {Side.STATION: 60_000_000, Side.CSMS: 30_000_000}
 _REMEMBERED_IDS = 4096  # per direction: bounds the memory of a link that stays open for weeks
 
+_LONGEST_NUMBER = 18  # digits of a messageId that counts
+_MOST_SKIPPED = 1000  # a larger step is no count
+
 _CLOSING = frozenset({Kind.CLOSE, Kind.END, Kind.REFUSED})
 _UNREADABLE = frozenset({Kind.BINARY, Kind.UNDECODABLE})
 UNPARSED = Parsed(None)
@@ -55,6 +58,7 @@ class Rpc:
         self._used: dict[Side, OrderedDict[str, _Used]] = {side: OrderedDict() for side in Side}
         self._known_from_us: int | None = None  # before it, answers may belong to CALLs nobody saw
         self._opened = False
+        self._numbers: dict[Side, int] = {}
 
     def next_timer(self) -> int | None:
         """The earliest moment at which :meth:`handle_timer` has something to say, in microseconds."""
@@ -109,7 +113,8 @@ class Rpc:
     def _called(self, frame: Frame, call: Call, defects: tuple[Defect, ...]) -> Event:
         sender = frame.sender
         assert sender is not None
-        asked = PendingCall(call, frame, frame.at_us + self.expiry_us[sender])
+        malformed = any(defect.flaw in _NO_CALL for defect in defects)
+        asked = PendingCall(call, frame, frame.at_us + self.expiry_us[sender], malformed)
         outstanding = self._outstanding[sender]
         fingerprint = hash(frame.text)
         used = self._used[sender]
@@ -119,7 +124,7 @@ class Rpc:
         if len(used) > _REMEMBERED_IDS:
             used.popitem(last=False)
         self._pending[sender].setdefault(call.message_id, []).append(asked)
-        self._outstanding[sender] += 1
+        self._outstanding[sender] += not malformed
         self._calls += 1  # breaks ties: a damaged capture may say the same seq twice
         if _is_timed(frame):
             heapq.heappush(self._due, (asked.due_us, self._calls, asked))
@@ -132,8 +137,16 @@ class Rpc:
             outstanding=outstanding,
             earlier_seq=earlier.seq if earlier else None,
             earlier_same=earlier is not None and earlier.fingerprint == fingerprint,
+            skipped=frame.mono_ns is None and self._skips(sender, call.message_id),
             defects=defects,
         )
+
+    def _skips(self, sender: Side, message_id: str) -> bool:
+        if not (message_id.isascii() and message_id.isdecimal() and len(message_id) <= _LONGEST_NUMBER):
+            return False
+        number, known = int(message_id), self._numbers.get(sender)
+        self._numbers[sender] = number
+        return known is not None and 1 < number - known <= _MOST_SKIPPED
 
     def _answered(self, frame: Frame, message: Message, defects: tuple[Defect, ...]) -> Event:
         assert frame.sender is not None
@@ -196,7 +209,7 @@ class Rpc:
             del pending[asked.call.message_id]
         else:
             pending[asked.call.message_id] = [waiting for waiting in stack if waiting is not asked]
-        self._outstanding[asked.sender] -= 1
+        self._outstanding[asked.sender] -= not asked.malformed
 
     def _forget(self) -> None:
         for side in Side:
@@ -236,4 +249,5 @@ def hides_payload(event: Event) -> bool:
     return bool(event.defects) and any(defect.flaw in _HIDING for defect in event.defects)
 
 
+_NO_CALL = frozenset({Flaw.ELEMENT_COUNT, Flaw.ACTION_TYPE, Flaw.ID_TYPE})
 _HIDING = frozenset({Flaw.ELEMENT_COUNT, Flaw.DUPLICATE_KEY})

@@ -42,6 +42,7 @@ class Wait(StrEnum):
     STOP_AFTER_REMOTE = "StopTransaction after RemoteStopTransaction"
     STOP_AFTER_UNPLUG = "StopTransaction after the EV side disconnected"
     STOP_AFTER_RESET = "StopTransaction after Reset"
+    BOOT_AFTER_POWER_LOSS = "BootNotification after StopTransaction(PowerLoss)"
     BOOT_AFTER_RESET = "BootNotification after Reset"
     HEARTBEAT = "a Heartbeat within 24 hours"
     RESEND = "the failed transaction message again"
@@ -212,6 +213,7 @@ class Verdict(msgspec.Struct, frozen=True):
     at_us: int
     parent_tag: str = ""
     action: str = ""
+    blocked_us: int = 0  # how long the station had been held up by then
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -228,6 +230,15 @@ class RemoteStart(msgspec.Struct, frozen=True):
     seq: int
     at_us: int
     connector_id: int | None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The newest CALL of the CSMS of its kind, and the status it was answered with ("" until then)."""
+
+    seq: int
+    at_us: int
+    payload: Mapping[str, Any]
+    status: str = ""
 
 
 class ResetAsked(msgspec.Struct, frozen=True):
@@ -273,8 +284,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     messageId, ``unanswered_starts`` by connectorId, ``last_stop`` (the newest ended transaction) by
     connectorId, ``id_tags``, ``unanswered_tags`` and ``remote_starts`` by case-folded idTag, ``config`` and
     ``awaiting_reboot`` by case-folded key, ``sampling`` by (connectorId, context), ``awaited`` by (what,
+    connectorId or transactionId), ``requests`` (Reset, RemoteStopTransaction, UnlockConnector) by (action,
     connectorId or transactionId).
-    ``answers_seen`` counts the answers of each side: a log may hold those of one only.
+    ``answers_seen`` counts the answers of each side: a log may hold those of one only;
+    ``cut`` are the sides of which an imported log has left CALLs out.
     ``rhythm`` is the gap between periodic samples (µs) and how many in a row had it, within a tenth.
     ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
@@ -326,14 +339,17 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     failing: tuple[Failing, ...] = ()
     failed_notices: tuple[Notice, ...] = ()
     reset: ResetAsked | None = None
+    requests: Mapping[tuple[str, int | None], Request] = {}
     heartbeat_us: int | None = None
     answers_seen: Mapping[Side, int] = {}
+    cut: frozenset[Side] = frozenset()
     csms_answers: int = 0
     csms_mean_us: int = 0
     station_stamps: int = 0
     fractional_stamps: int = 0
     last_exchange_us: int | None = None
     calling_us: int | None = None  # since when a CALL of the station is unanswered
+    freed_us: int = 0  # when one that failed or took long was over, and what had waited for it
     blocked_us: int = 0  # how long such CALLs have held it up in all
     awaited: Mapping[tuple[Wait, int | None], Awaited] = {}
     gaps: int = 0

@@ -44,6 +44,7 @@ _ANY_TEXT = (*_ANY_MESSAGE, (MALFORMED, ""))
 _START, _STOP, _METER = (CALLED, "StartTransaction"), (CALLED, "StopTransaction"), (CALLED, "MeterValues")
 _SENT = (_START, _STOP, _METER)
 _STATUS, _BOOT = (CALLED, "StatusNotification"), (CALLED, "BootNotification")
+_HEARTBEAT = (CALLED, "Heartbeat")
 _BOOTED, _STARTED = (ANSWERED, "BootNotification"), (ANSWERED, "StartTransaction")
 _WRITTEN, _READ = (ANSWERED, "ChangeConfiguration"), (ANSWERED, "GetConfiguration")
 _REMOTE_START = (ANSWERED, "RemoteStartTransaction")
@@ -119,7 +120,13 @@ RULES: tuple[Rule, ...] = (
         WARNING,
         CP,
         "OCPP 1.6 §5",
-        (_REMOTE_START, (ANSWERED, "Reset"), (ANSWERED, "ChangeAvailability"), (ANSWERED, "TriggerMessage")),
+        (
+            _REMOTE_START,
+            (ANSWERED, "RemoteStopTransaction"),
+            (ANSWERED, "Reset"),
+            (ANSWERED, "ChangeAvailability"),
+            (ANSWERED, "TriggerMessage"),
+        ),
     ),
     Rule("J019", framing.refuses_by_status, WARNING, CP, "OCPP-J 1.6 §4.2.2", ((REFUSED, ""),), by=STATION),
     Rule("J020", framing.early_call_refused, NOTE, CS, "OCPP-J 1.6 errata 3.8", _ANY_ANSWER, by=CSMS),
@@ -137,7 +144,15 @@ RULES: tuple[Rule, ...] = (
     Rule("B001", boot.boot_comes_first, ERROR, CP, "OCPP 1.6 §4.2", (_BOOT,)),
     Rule("B002", boot.silent_until_accepted, ERROR, CP, "OCPP 1.6 §4.2", _ANY_CALL, by=STATION),
     Rule("B003", boot.boot_retry_waits, WARNING, CP, "OCPP 1.6 §4.2", (_BOOT,)),
-    Rule("B004", boot.rejected_sends_nothing, ERROR, CP, "OCPP 1.6 §4.2", _ANY_CALL, by=STATION),
+    Rule(
+        "B004",
+        boot.rejected_sends_nothing,
+        ERROR,
+        CP,
+        "OCPP 1.6 §4.2",
+        (*_ANY_CALL, *_ANY_ANSWER),
+        by=STATION,
+    ),
     Rule("B005", boot.rejected_is_left_alone, WARNING, CS, "OCPP 1.6 §4.2", _ANY_CALL, by=CSMS),
     Rule(
         "B006",
@@ -225,7 +240,14 @@ RULES: tuple[Rule, ...] = (
     Rule("T015", transactions.register_does_not_fall, ERROR, CP, "ER 3.77", (_METER, _STOP)),
     Rule("T016", transactions.next_start_continues, NOTE, CP, "ER 3.9, 3.77", (_START,)),
     Rule("T017", transactions.energy_fits_power, NOTE, CP, "seen in the field", (_STOP,)),
-    Rule("T018", stopping.reason_fits, ERROR, CP, "OCPP 1.6 §4.10, §7.36", (_STOP,)),
+    Rule(
+        "T018",
+        stopping.reason_fits,
+        ERROR,
+        CP,
+        "OCPP 1.6 §4.10, §7.36",
+        (_STOP, (OVERDUE, Wait.BOOT_AFTER_POWER_LOSS)),
+    ),
     Rule("T019", stopping.stop_tag_fits, WARNING, CP, "OCPP 1.6 §4.10, §6.49", (_STOP,)),
     Rule("T020", authorization.no_authorize_to_stop, WARNING, CP, "OCPP 1.6 §4.1, §3.4", (_STOP,)),
     Rule(
@@ -294,7 +316,9 @@ RULES: tuple[Rule, ...] = (
     Rule("T033", authorization.not_started_unanswered, ERROR, CP, "OCPP 1.6 §4.1", (_START,)),
     Rule("T034", transactions.failed_start, NOTE, CP, "seen in the field", (_STOP,)),
     # M: metering
-    Rule("M001", sampling.sampled_in_time, ERROR, CP, "ER 3.15, OCPP 1.6 §9.1.19", (_METER, _STOP)),
+    Rule(
+        "M001", sampling.sampled_in_time, ERROR, CP, "ER 3.15, OCPP 1.6 §9.1.19", (_METER, _STOP, _HEARTBEAT)
+    ),
     Rule("M002", sampling.aligned_to_the_clock, ERROR, CP, "OCPP 1.6 §9.1.5", (_METER,)),
     Rule("M003", sampling.measurands_as_configured, ERROR, CP, "OCPP 1.6 §9.1.15, §9.1.17", (_METER, _STOP)),
     Rule("M004", sampling.connector_of_the_transaction, ERROR, CP, "OCPP 1.6 §4.7, ER 3.16", (_METER,)),
@@ -386,7 +410,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "P009", timing.heartbeat_each_day, WARNING, CP, "OCPP 1.6 §4.6", (_BOOTED, (OVERDUE, Wait.HEARTBEAT))
     ),
-    Rule("P011", timing.not_too_frequent, NOTE, CP, "OCPP 1.6 §4.6", ((CALLED, "Heartbeat"),)),
+    Rule("P011", timing.not_too_frequent, NOTE, CP, "OCPP 1.6 §4.6", (_HEARTBEAT,)),
     Rule(
         "P012",
         clocks.clocks_agree,

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from twin.model import CallError, EventKind, Fault, Severity
 from twin.protocol.connectors import IN_TRANSACTION
 from twin.protocol.fold import integer, word
+from twin.protocol.state import RemoteStart, Wait
 from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import NO_BOOT, NO_OPENING, NO_STAMP, NO_VALUE, QUEUED, Found, InForce, Step, Unknown
 
 _TRUE = "true"
 _LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 _SOON_US = 10_000_000
+_AT_ONCE_US = 10_000_000  # an Authorize this soon after a RemoteStart is that of the RemoteStart
 _NO_TAG = Unknown("no idTag in the message")
 _NO_ANSWER = Unknown("no answer to an Authorize of this idTag was seen")
 _NOT_REMOTE = Unknown("no accepted RemoteStartTransaction of this idTag and connector was seen")
@@ -51,7 +53,7 @@ def authorized_before_start(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
-    """With AuthorizeRemoteTxRequests TRUE a remote start is authorized before it starts.
+    """A remote start is authorized first where AuthorizeRemoteTxRequests is TRUE, and starts where it should.
 
     OCPP 1.6 §5.11, §9.1.3. Pitfalls: drift where the key is only certified; a cached idTag or
     LocalPreAuthorize make Authorize needless.
@@ -59,8 +61,10 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
     before = step.before
     tag = word(step.payload.get("idTag")).casefold()
     told = before.remote_starts.get(tag)
-    if told is None or told.connector_id not in (None, integer(step.payload.get("connectorId"))):
+    if told is None:
         return _NOT_REMOTE
+    if told.connector_id not in (None, integer(step.payload.get("connectorId"))):
+        return _elsewhere(step, told) or _NOT_REMOTE
     key = step.in_force("AuthorizeRemoteTxRequests")
     if key is None:
         return NO_VALUE
@@ -80,6 +84,25 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
             evidence=(told.seq,),
             provenance=f"AuthorizeRemoteTxRequests {key.provenance}",
             key=str(told.seq),
+        )
+    ]
+
+
+def _elsewhere(step: Step, told: RemoteStart) -> list[Found] | None:
+    """The start that was asked for, on another connector: nobody presented the idTag in between."""
+    tag, _, asked_us = step.before.asked_tag
+    mine = tag == word(step.payload.get("idTag")).casefold() and asked_us >= told.at_us
+    waiting = (Wait.START_AFTER_REMOTE, told.connector_id) in step.before.awaited
+    if not waiting or (mine and asked_us - told.at_us > _AT_ONCE_US):
+        return None
+    return [
+        Found(
+            detail=f"RemoteStartTransaction of connector {told.connector_id} starts connector "
+            f"{integer(step.payload.get('connectorId'))}",
+            severity=Severity.WARNING,
+            connector_id=integer(step.payload.get("connectorId")),
+            evidence=(told.seq,),
+            key=f"elsewhere {told.seq}",
         )
     ]
 

@@ -24,14 +24,18 @@ def boot_comes_first(step: Step) -> Iterable[Found] | Unknown | None:
     """The first CALL after power-up is BootNotification.
 
     OCPP 1.6 §4.2 (SHALL). Pitfalls: a reconnection without a reboot may begin with anything, so only the
-    first boot of a capture is judged, on a connection whose opening was seen, within a minute of it; Reset
-    and TriggerMessage explain a later one.
+    first boot of a capture and that after a Reset are judged, on a connection whose opening was seen, within
+    a minute of it; TriggerMessage explains a later one.
     """
     before = step.before
     socket = before.socket
     if not socket.whole or socket.opened_us is None:
         return NO_OPENING
-    if before.booted_us is not None or before.reset is not None or "BootNotification" in before.triggers:
+    reset = before.reset
+    after_reset = reset is not None and before.reset_since_boot and socket.opened_us > reset.at_us
+    if "BootNotification" in before.triggers:
+        return None
+    if not after_reset and (before.booted_us is not None or reset is not None):
         return None
     if socket.spoke_seq is None or step.event.at_us - socket.opened_us > _RIGHT_AWAY_US or before.gaps:
         return None
@@ -82,7 +86,7 @@ def boot_retry_waits(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def rejected_sends_nothing(step: Step) -> Iterable[Found] | Unknown | None:
-    """While Rejected the station sends nothing but BootNotification.
+    """While Rejected the station sends nothing but BootNotification, and answers nothing.
 
     OCPP 1.6 §4.2 (SHALL). Pitfalls: none.
     """
@@ -90,7 +94,8 @@ def rejected_sends_nothing(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_BOOT
     if step.before.registration is not Registration.REJECTED or step.event.action == "BootNotification":
         return None
-    return [Found(detail=f"{step.event.action[:40]} while Rejected")]
+    what = "answers " if step.event.asked is not None and step.event.kind is not EventKind.CALLED else ""
+    return [Found(detail=f"{what}{step.event.action[:40]} while Rejected", key=what)]
 
 
 def rejected_is_left_alone(step: Step) -> Iterable[Found] | Unknown | None:
@@ -249,6 +254,9 @@ def no_boot_loop(step: Step) -> Iterable[Found] | Unknown | None:
     reset = before.reset
     if reset is not None and reset.at_us >= before.last_boot_us:
         return None
+    asked = before.requests.get(("Reset", None))
+    if asked is not None and asked.at_us >= before.last_boot_us:
+        return None  # its answer may be on the way
     if (
         before.registration in (Registration.PENDING, Registration.REJECTED)
         or "BootNotification" in before.triggers

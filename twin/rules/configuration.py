@@ -13,7 +13,7 @@ from twin.rules.step import DAMAGED, NO_VALUE, Found, Step, Unknown
 _LONGEST_KEY, _LONGEST_VALUE = 50, 500  # 7.29
 _LEAST_TIMEOUT_S = 5  # JE 3.9
 _FEW_KEYS = 20  # 9.1.9, where GetConfigurationMaxKeys is unknown
-_REQUIRED = {row.name.casefold(): row.name for row in KEYS if row.profile == "Core" and row.required}
+REQUIRED = {row.name.casefold(): row.name for row in KEYS if row.profile == "Core" and row.required}
 _NO_LIST = Unknown("whether the station knows this key was not seen")
 _NOT_STANDARD = Unknown("the key is not in the specification: nothing is known of its values")
 _NOT_WRITTEN = Unknown("no write of these keys was seen")
@@ -72,7 +72,8 @@ def unknown_key_not_supported(step: Step) -> Iterable[Found] | Unknown | None:
         return None  # write-only: never listed
     listed = before.listed_keys
     known = folded in before.config or (listed is not None and folded in listed)
-    unknown = folded in before.unknown_keys or (listed is not None and folded not in listed)
+    complete = listed is not None and len(listed) >= len(REQUIRED)  # else C008 speaks: no list of all keys
+    unknown = folded in before.unknown_keys or (complete and listed is not None and folded not in listed)
     if known and status == "NotSupported":
         return [Found(detail=f"{key} is listed, its write answered NotSupported", key=folded, config_key=key)]
     if unknown and not known and status != "NotSupported":
@@ -121,10 +122,10 @@ def required_keys_present(step: Step) -> Iterable[Found] | Unknown | None:
     if _damaged(step):
         return DAMAGED
     unknown = {word(key).casefold() for key in _list(step.payload.get("unknownKey"))}
-    missing = {name for folded, name in _REQUIRED.items() if folded in unknown}
+    missing = {name for folded, name in REQUIRED.items() if folded in unknown}
     if not _list(step.asked.get("key")):
         present = {key.casefold() for key, _, _ in _entries(step.payload, valued=False)}
-        missing |= {name for folded, name in _REQUIRED.items() if folded not in present}
+        missing |= {name for folded, name in REQUIRED.items() if folded not in present}
     return [Found(detail=f"{', '.join(sorted(missing))} missing", key="missing")] if missing else None
 
 
@@ -179,7 +180,7 @@ def all_keys_are_all(step: Step) -> Iterable[Found] | Unknown | None:
     """An answer with all keys holds all of them, although they are more than GetConfigurationMaxKeys.
 
     OCPP 1.6 §5.8. Pitfalls: the limit is on requested keys; an answer is suspicious only where it holds
-    exactly as many keys as the limit and a required one is missing.
+    exactly as many keys as the limit, and a required or certified one is missing.
     """
     if _list(step.asked.get("key")):
         return None
@@ -189,9 +190,11 @@ def all_keys_are_all(step: Step) -> Iterable[Found] | Unknown | None:
     most = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 9 else known and known[0]
     if not most:
         return NO_VALUE
-    if len(keys) != most or all(folded in keys for folded in _REQUIRED):
+    missing = [name for folded, name in REQUIRED.items() if folded not in keys]
+    missing += [folded for folded in step.before.assumed if folded not in keys and not _secret(folded)]
+    if len(keys) != most or not missing:
         return None
-    return [Found(detail=f"exactly {most} keys, the limit on requested keys, and required ones are missing")]
+    return [Found(detail=f"exactly {most} keys, the limit on requested keys, without {missing[0]}")]
 
 
 def values_have_their_type(step: Step) -> Iterable[Found] | Unknown | None:
@@ -284,15 +287,17 @@ def values_fit_together(step: Step) -> Iterable[Found] | Unknown | None:
 def secrets_not_readable(step: Step) -> Iterable[Found] | Unknown | None:
     """AuthorizationKey is not readable.
 
-    JE 3.10: write-only. Pitfalls: three independent stacks list the key.
+    JE 3.10: write-only. Pitfalls: three independent stacks list the key, without a value or with an empty
+    one, which shows no secret: a note.
     """
-    held = [key for key, _, _ in _entries(step.payload, valued=False)]
+    held = [(key, value) for key, value, _ in _entries(step.payload, valued=False)]
     if not held:
         return _EMPTY
-    for key in held:
-        row = lookup(key)
-        if row is not None and row.secret:
-            return [Found(detail=f"{row.name} is readable", severity=Severity.WARNING, fault=Fault.STATION)]
+    for key, value in held:
+        if _secret(key):
+            how = "readable" if value else "listed, without a value"
+            severity = Severity.WARNING if value else Severity.NOTE
+            return [Found(detail=f"{key} is {how}", severity=severity, fault=Fault.STATION, key=how)]
     return None
 
 
@@ -303,6 +308,11 @@ def _entries(payload: dict[str, Any], *, valued: bool = True) -> Iterator[tuple[
             value = entry.get("value")
             if isinstance(value, str) or not valued:
                 yield entry["key"], word(value), entry.get("readonly")
+
+
+def _secret(key: str) -> bool:
+    row = lookup(key)
+    return row is not None and row.secret
 
 
 def _damaged(step: Step) -> bool:

@@ -263,7 +263,8 @@ def not_dropped_after_errors(step: Step) -> Iterable[Found] | Unknown | None:
     """The connection is not dropped right after CALLERRORs.
 
     Seen in the field: one station left after four of them. Pitfalls: counted per connection, and only an end
-    within five seconds of the last one, without a Reset, is told.
+    within five seconds of the last one, without a Reset, is told; an orderly close is a
+    note, for it may have another cause.
     """
     frame, socket = step.event.frame, step.before.socket
     if frame is None or frame.kind is not Kind.END or step.event.link != step.before.link:
@@ -277,6 +278,7 @@ def not_dropped_after_errors(step: Step) -> Iterable[Found] | Unknown | None:
     by = {"station": Fault.STATION, "csms": Fault.CSMS}.get(str(frame.facts.get("by")), Fault.NOBODY)
     return [
         Found(
+            severity=None if frame.facts.get("abrupt", True) else Severity.NOTE,
             detail=f"ended {gone_us / 1e6:.1f} s after CALLERROR number {len(socket.errors)} on it",
             fault=by,
             evidence=socket.errors[-1:],

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from twin.model import EventKind, Severity, Side
 from twin.protocol.fold import integer, word
+from twin.rules.configuration import REQUIRED
 from twin.rules.step import NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, Found, Step, Unknown
 
 _NO_VENDOR = Unknown("no vendorId was seen")
@@ -102,6 +103,8 @@ def clear_cache_without_cache(step: Step) -> Iterable[Found] | Unknown | None:
     key = "authorizationcacheenabled"
     before = step.before
     listed = before.listed_keys
+    if listed is not None and len(listed) < len(REQUIRED):
+        listed = None  # C008 speaks: it was not the whole list
     if key not in before.unknown_keys and (listed is None or key in listed):
         return None if listed is not None or key in before.config else _NO_CACHE_KEY
     if step.payload.get("status") != "Accepted":

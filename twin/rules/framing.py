@@ -165,7 +165,7 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
     answer (B004); an unanswered transaction message of the station is T023.
     """
     event = step.event
-    if event.asked is None:
+    if event.asked is None or event.asked.malformed:
         return None
     if event.sender is Side.CSMS and step.before.registration is Registration.REJECTED:
         return None
@@ -503,8 +503,17 @@ def _before_trigger(step: Step, asked_us: int) -> _Early:
     return (str(what), at_us) if at_us is not None and at_us > asked_us else None
 
 
+def _before_remote_stop(step: Step, asked_us: int) -> _Early:
+    number = integer(step.asked.get("transactionId"))
+    ended = step.before.ended.get(number) if number is not None else None
+    if ended is None or ended.reason != "Remote" or ended.stop_arrived_us <= asked_us:
+        return None
+    return "StopTransaction", ended.stop_arrived_us
+
+
 _EARLY = {
     "RemoteStartTransaction": _before_remote_start,
+    "RemoteStopTransaction": _before_remote_stop,
     "Reset": _before_reset,
     "ChangeAvailability": _before_availability,
     "TriggerMessage": _before_trigger,

@@ -17,6 +17,7 @@ _UNITS = {
 }
 _PHASES = ("L1", "L2", "L3")
 _NO_SAMPLES = Unknown("the message holds no sample")
+_INTERVAL = "Energy.Active.Import.Interval"
 _NO_SUM = Unknown("no sample with a total and all three phases")
 _MOST_VOLTS, _LEAST_AMPS = 500, 1
 
@@ -162,11 +163,13 @@ def sample_not_empty(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def phases_sum_up(step: Step) -> Iterable[Found] | Unknown | None:
-    """The phase registers sum to the total.
+    """The phase registers sum to the total, and the interval's energy is no copy of the register.
 
     Seen in the field. Pitfalls: judged only where one sample has a total and all three phases, with 2 % and
-    three units of rounding.
+    three units of rounding; the energy of an interval equals the register only where that began at 0.
     """
+    if copy := _copied_interval(step):
+        return copy
     totals: dict[tuple[str, int | None, str], Decimal] = {}
     phases: dict[tuple[str, int | None, str], dict[str, Decimal]] = {}
     for sample in step.samples:
@@ -187,6 +190,29 @@ def phases_sum_up(step: Step) -> Iterable[Found] | Unknown | None:
             detail = f"phase registers sum to {summed:f}, total {total:f} {place[2]}".strip()
             return [Found(detail=detail, connector_id=_connector(step), key="sum")]
     return None if judged else _NO_SUM
+
+
+def _copied_interval(step: Step) -> list[Found] | None:
+    transaction_id = integer(step.payload.get("transactionId"))
+    transaction = step.before.transactions.get(transaction_id) if transaction_id is not None else None
+    if transaction is None or not transaction.register_wh:
+        return None
+    held: dict[tuple[str, int | None, str, str], dict[str, Decimal]] = {}
+    for sample in step.meter_values:
+        if sample.measurand in (metering.ENERGY, _INTERVAL) and sample.value:
+            place = (sample.context, sample.stamp_us, sample.unit, sample.phase)
+            held.setdefault(place, {})[sample.measurand] = sample.value
+    for values in held.values():
+        if len(values) == 2 and values[metering.ENERGY] == values[_INTERVAL]:
+            return [
+                Found(
+                    detail=f"{_INTERVAL} {values[_INTERVAL]:f} is the register",
+                    connector_id=_connector(step),
+                    transaction_id=transaction_id,
+                    key="interval",
+                )
+            ]
+    return None
 
 
 def _units_of(measurand: str) -> tuple[str, ...]:

@@ -27,11 +27,13 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
     missing, warning for jitter beyond max(2 s, 5 %); a change of the interval restarts the phase; queued
     samples only arrive late; SuspendedEV does not stop sampling.
     """
+    known = step.seconds_in_force("MeterValueSampleInterval")
+    if step.event.action == "Heartbeat":
+        return _gone_quiet(step, known[0]) if known is not None and step.before.transactions else None
     transaction_id = integer(step.payload.get("transactionId"))
     transaction = step.before.transactions.get(transaction_id) if transaction_id is not None else None
     if transaction is None:
         return NO_TRANSACTION
-    known = step.seconds_in_force("MeterValueSampleInterval")
     if known is None:
         return NO_VALUE
     if known[0] <= 0:
@@ -266,6 +268,33 @@ def idle_habit(step: Step) -> Iterable[Found] | Unknown | None:
     if any(start.connector_id == connector_id for start in step.before.starting.values()):
         return None
     return [Found(detail="sends clock-aligned data for idle connectors", key="habit")]
+
+
+def _gone_quiet(step: Step, interval_s: int) -> list[Found] | None:
+    """Heartbeats come, samples of an open transaction do not: it would not be seen before the Stop."""
+    before, tolerances = step.before, step.profile.tolerances
+    attempts = before.count_in_force("TransactionMessageAttempts")
+    retrying = any(attempts is None or failed.attempts < attempts for failed in before.failing)
+    if interval_s <= 0 or retrying or before.link_open_us is None:
+        return None
+    quiet_us = (tolerances.missed_samples + 1) * interval_s * 1_000_000 + tolerances.timer_slack_us(
+        interval_s * 1_000_000
+    )
+    now_us = step.event.at_us + (before.clock.offset_us or 0)
+    since_us = before.link_open_us + (before.clock.offset_us or 0)
+    return [
+        Found(
+            detail=f"no sample for {(now_us - transaction.sampled_us) / 1e6:.0f} s, interval {interval_s} s",
+            connector_id=transaction.connector_id,
+            transaction_id=transaction.transaction_id,
+            evidence=(transaction.sampled_seq,),
+            key="missing",
+        )
+        for transaction in before.transactions.values()
+        if transaction.sampled_us is not None
+        and not transaction.queued
+        and now_us - max(transaction.sampled_us, since_us) > quiet_us
+    ]
 
 
 def _judge_gap(step: Step, transaction: Transaction, gap_us: int, interval_us: int) -> Found | None:

@@ -74,12 +74,13 @@ class Step(msgspec.Struct, frozen=True, dict=True):
     def may_be_cut(self, answerer: Side) -> bool:
         """Whether this is an imported log that may lack the answers of ``answerer``.
 
-        It has no clock of a recorder's own, and it has shown no answer of that side before: dialogues are
-        logged on one side, and lines are left out.
+        It has no clock of a recorder's own, and it has shown no answer of that side before, or the other's
+        CALLs are numbered with holes: dialogues are logged on one side, and lines are left out.
         """
         frame = self.event.frame or (self.event.asked.frame if self.event.asked else None)
         imported = frame is not None and frame.mono_ns is None
-        return imported and not self.before.answers_seen.get(answerer)
+        holed = answerer.other in self.after.cut
+        return imported and (holed or not self.before.answers_seen.get(answerer))
 
     @property
     def imported(self) -> bool:

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from twin.model import EventKind, Fault, Severity, Side
 from twin.protocol import metering
 from twin.protocol.fold import integer, word
+from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.state import Transaction
 from twin.rules.framing import unanswered_in_a_cut_log
 from twin.rules.step import CUT, DAMAGED, NO_BOOT, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
 
 _TOO_BIG = 1009
-_BOOT_REASONS = ("PowerLoss", "Reboot")
+_ALIVE_US = 10_000_000  # what is sent this long after a loss of power was not sent before it
 _LEAK_WH, _LEAK_US = 100, 60_000_000
 _NO_ID = Unknown("no transactionId in the message")
 _NO_TIMES = Unknown("the capture has no times of its own")
@@ -22,8 +23,11 @@ def reason_fits(step: Step) -> Iterable[Found] | Unknown | None:
     """StopTransaction.reason fits the traffic.
 
     OCPP 1.6 §4.10, §6.49, §7.36. Pitfalls: an error only where the traffic contradicts it; causes can
-    coincide; some stacks use DeAuthorized after a refused Authorize; a missing reason means Local.
+    coincide; some stacks use DeAuthorized after a refused Authorize; a missing reason means Local; a station
+    that goes on speaking after PowerLoss may have a supply that outlasts it: a note.
     """
+    if step.event.kind is EventKind.OVERDUE:
+        return _never_gone(step)
     transaction = _open(step)
     if transaction is None:
         return NO_TRANSACTION
@@ -31,14 +35,23 @@ def reason_fits(step: Step) -> Iterable[Found] | Unknown | None:
     reset = before.reset
     why, severity = "", None
     if reason == "Remote" and transaction.remote_stop_seq is None:
+        asked = before.requests.get(("RemoteStopTransaction", transaction.transaction_id))
+        if asked is not None and not asked.status:
+            return None  # its answer is on the way
         why = "no RemoteStopTransaction was accepted"
         if not before.known_from_boot and before.gaps:
             return NO_BOOT
     elif reason in ("HardReset", "SoftReset"):
+        asked = before.requests.get(("Reset", None))
+        if asked is not None and not asked.status and f"{asked.payload.get('type')}Reset" == reason:
+            return None
         if reset is None or f"{reset.kind}Reset" != reason or reset.at_us < transaction.arrived_us:
             why = f"no Reset {reason.removesuffix('Reset')} was accepted"
     elif reason == "UnlockCommand":
         certificate = step.profile.certificate
+        asked = before.requests.get(("UnlockConnector", transaction.connector_id))
+        if asked is not None and asked.at_us >= transaction.arrived_us:
+            return None  # the traffic explains it; T029 speaks of the answer
         if certificate is not None and certificate.fixed_cable:
             why = "a fixed cable has no lock"
     elif reason == "DeAuthorized":
@@ -114,7 +127,10 @@ def remote_stop_of_known_id(step: Step) -> Iterable[Found] | Unknown | None:
         return _NO_ID
     if transaction_id in step.before.transactions and status == "Rejected":
         return [Found(detail=f"open transaction {transaction_id} Rejected", transaction_id=transaction_id)]
-    if transaction_id in step.before.ended and status == "Accepted":
+    ended = step.before.ended.get(transaction_id)
+    if ended is not None and step.event.asked and ended.stop_arrived_us >= step.event.asked.frame.at_us:
+        return None  # it stopped while this was on the way
+    if ended is not None and status == "Accepted":
         return [Found(detail=f"ended transaction {transaction_id} Accepted", transaction_id=transaction_id)]
     if transaction_id in step.before.transactions or transaction_id in step.before.ended:
         return None
@@ -183,6 +199,8 @@ def transaction_messages_answered(step: Step) -> Iterable[Found] | Unknown | Non
     OCPP 1.6 §4.7, §4.8, §4.10. Pitfalls: without an answer the station repeats and then drops the data.
     """
     event = step.event
+    if event.asked is not None and event.asked.malformed:
+        return None
     if event.asked is not None and event.asked.frame.facts.get("interpolated"):
         return _NO_TIMES
     if unanswered_in_a_cut_log(step):
@@ -249,7 +267,7 @@ def transaction_data(step: Step) -> Iterable[Found] | Unknown | None:
     elif not data and listed[0]:
         detail = "no transactionData although StopTxnSampledData is not empty"
         severity = Severity.WARNING if observed else Severity.DRIFT
-    elif data and listed[0] and word(step.payload.get("reason")) not in _BOOT_REASONS:
+    elif data and listed[0] and word(step.payload.get("reason")) not in BOOT_REASONS:
         contexts = {sample.context for sample in metering.samples(data)}
         missing = [name for name in ("Transaction.Begin", "Transaction.End") if name not in contexts]
         if not missing:
@@ -328,6 +346,25 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
             transaction_id=awaited.transaction_id,
             evidence=(awaited.seq,),
             provenance=key.provenance,
+        )
+    ]
+
+
+def _never_gone(step: Step) -> list[Found] | None:
+    awaited = step.event.awaited
+    ended = step.before.ended.get(awaited.transaction_id or 0) if awaited is not None else None
+    spoke_us = step.before.last_exchange_us
+    if awaited is None or ended is None or spoke_us is None or spoke_us - awaited.since_us < _ALIVE_US:
+        return None
+    return [
+        Found(
+            detail=f"reason {ended.reason}, but the station went on without BootNotification",
+            severity=Severity.NOTE,
+            fault=Fault.STATION,
+            connector_id=ended.connector_id,
+            transaction_id=ended.transaction_id,
+            evidence=(awaited.seq,),
+            key=ended.reason,
         )
     ]
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from twin.certificate import Certificate
 from twin.model import Awaited, EventKind, Fault, Severity, Side
 from twin.protocol.fold import integer, word
-from twin.protocol.state import Wait
+from twin.protocol.state import Registration, Wait
 from twin.rules.step import CUT, NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
 
+_UNREGISTERED = frozenset({Registration.SENT, Registration.PENDING, Registration.REJECTED})
 _ALIVE_US = 3_600_000_000
 _UNTIMED = frozenset({"GetDiagnostics", "UpdateFirmware", "RemoteStartTransaction"})
 _NO_TIMES = Unknown("the capture has no times of its own")
@@ -95,6 +96,8 @@ def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     before = step.before
     if before.last_exchange_us is None:
         return _NO_EARLIER
+    if before.registration in _UNREGISTERED:
+        return None  # 4.2: it must not send
     quiet_us = step.event.at_us - before.last_exchange_us
     if quiet_us <= 2_000_000:
         return None
@@ -191,13 +194,11 @@ def _before_start(step: Step) -> _Trigger:
     others = [c for c in before.connectors.values() if c.status == "Preparing"]
     if not plugged or len(others) != 1 or before.queued(_stamp(step)) is not False:
         return None
-    if word(step.payload.get("idTag")).casefold() in before.remote_starts:
-        return None
     previous = before.last_stop.get(connector_id) if connector_id is not None else None
     if previous is not None and previous.arrived_us >= verdict.at_us:
         return None
     # preparing after the authorization is a plug: the act of a person came in between
-    return verdict.at_us, before.blocked_us, verdict.seq, "Authorize"
+    return verdict.at_us, verdict.blocked_us, verdict.seq, "Authorize"
 
 
 _TRIGGERS = {

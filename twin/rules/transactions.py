@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from twin.model import Severity
 from twin.protocol import metering
 from twin.protocol.fold import advance, integer, word
@@ -131,8 +133,9 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
 def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
     """Per transaction: StartTransaction, MeterValues, StopTransaction, and stamps do not fall.
 
-    OCPP 1.6 §3.7. Pitfalls: error for the order of delivery, warning for stamps; clock-aligned data may be
-    stamped with the begin of its interval; a Stop may be stamped milliseconds before its last sample.
+    OCPP 1.6 §3.7. Pitfalls: error for the order of delivery and of the queue, warning for stamps and for a
+    sample taken after the Stop; clock-aligned data may be stamped with the begin of its interval; a Stop may
+    be stamped milliseconds before its last sample.
     """
     transaction_id = integer(step.payload.get("transactionId"))
     if transaction_id is None:
@@ -140,10 +143,12 @@ def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
     ended = step.before.ended.get(transaction_id)
     open_ = step.before.transactions.get(transaction_id)
     if step.event.action == "MeterValues" and ended is not None and open_ is None:
+        taken_us = max(_stamps_in_order(step), default=None)
+        later = taken_us is not None and ended.stopped_us is not None and taken_us >= ended.stopped_us
         return [
             Found(
                 detail=f"MeterValues of transaction {transaction_id} after its StopTransaction",
-                severity=Severity.ERROR,
+                severity=Severity.WARNING if later else Severity.ERROR,
                 connector_id=ended.connector_id,
                 transaction_id=transaction_id,
                 evidence=tuple(seq for seq in (ended.stop_seq,) if seq is not None),
@@ -157,8 +162,10 @@ def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
     if fall_us <= step.profile.tolerances.order_us:
         return None
     what = "StopTransaction" if step.event.action == "StopTransaction" else "sample"
+    queue = what == "sample" and step.before.queued(min(stamps_us)) is True
     return [
         Found(
+            severity=Severity.ERROR if queue else None,
             detail=f"{what} stamped {fall_us / 1e6:.1f} s before an earlier message of its transaction",
             connector_id=open_.connector_id,
             transaction_id=transaction_id,
@@ -180,6 +187,9 @@ def samples_inside(step: Step) -> Iterable[Found] | Unknown | None:
         held = before.transactions.get(transaction_id) or before.ended.get(transaction_id)
     if held is None or held.started_us is None:
         return NO_TRANSACTION
+    stopped_us = held.stopped_us
+    if step.event.action == "StopTransaction" and stopped_us is None:
+        stopped_us = next(iter(_stamps_in_order(step)), None)
     grace_us = 1_000_000 * max(
         60,
         before.count_in_force("ClockAlignedDataInterval") or 0,
@@ -189,9 +199,9 @@ def samples_inside(step: Step) -> Iterable[Found] | Unknown | None:
         if sample.stamp_us is None:
             continue
         early = sample.stamp_us < held.started_us - grace_us
-        late = held.stopped_us is not None and sample.stamp_us > held.stopped_us + grace_us
+        late = stopped_us is not None and sample.stamp_us > stopped_us + grace_us
         if early or late:
-            edge_us = held.started_us if early or held.stopped_us is None else held.stopped_us
+            edge_us = held.started_us if early or stopped_us is None else stopped_us
             away_s = abs(sample.stamp_us - edge_us) / 1e6
             where = "before the begin" if early else "after the end"
             return [
@@ -249,6 +259,8 @@ def register_does_not_fall(step: Step) -> Iterable[Found] | Unknown | None:
             if register[0] < known - slack_wh:
                 return [_falls(transaction, register[0])]
         transaction = advance(transaction, sample, seq)
+    if found := _falls_in_data(step):
+        return found
     meter_stop_wh = _stopping(step)[1]
     known = transaction.register_wh
     if meter_stop_wh is None or known is None or transaction.register_seq == transaction.start_seq:
@@ -366,6 +378,32 @@ def _falls(transaction: Transaction, to_wh: Decimal) -> Found:
         transaction_id=transaction.transaction_id,
         evidence=(transaction.register_seq,),
     )
+
+
+def _falls_in_data(step: Step) -> list[Found] | None:
+    """transactionData has a course of its own: it may repeat what MeterValues said."""
+    transaction = _transaction_of(step)
+    if transaction is None or "transactionData" not in step.payload:
+        return None
+    start_wh = transaction.meter_start_wh
+    course = replace(
+        transaction,
+        register_wh=None if start_wh is None else Decimal(start_wh),
+        resolution_wh=Decimal(1),
+        register_us=transaction.started_us,
+        register_seq=transaction.start_seq,
+    )
+    energy_wh = Decimal(step.profile.tolerances.energy_wh)
+    seq = step.event.frame.seq if step.event.frame else 0
+    for sample in metering.samples(step.payload["transactionData"]):
+        register, known = metering.energy_wh(sample), course.register_wh
+        comparable = known is not None and _not_older(sample.stamp_us, course.register_us)
+        if register and known is not None and comparable:
+            slack_wh = max(register[1], course.resolution_wh, energy_wh)
+            if register[0] < known - slack_wh:
+                return [_falls(course, register[0])]
+        course = advance(course, sample, seq)
+    return None
 
 
 def _plain(value: Decimal | None) -> str:

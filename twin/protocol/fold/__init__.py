@@ -8,9 +8,18 @@ from twin.model import Event, EventKind, Side
 from twin.protocol.actions import TRANSACTION_ACTIONS
 from twin.protocol.fold import boot, configuration, connection, connectors, transactions, waits
 from twin.protocol.fold.metering import advance, meter_called
-from twin.protocol.fold.payloads import TIME_FIELDS, asked_payload, integer, payload_of, stamps_of, word
+from twin.protocol.fold.payloads import (
+    REMEMBERED,
+    TIME_FIELDS,
+    asked_payload,
+    integer,
+    newest,
+    payload_of,
+    stamps_of,
+    word,
+)
 from twin.protocol.session import hides_payload
-from twin.protocol.state import StationState, Wait
+from twin.protocol.state import Request, StationState, Wait
 from twin.protocol.timestamps import parse_stamp
 
 __all__ = [
@@ -19,6 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 _EXCHANGES = frozenset({EventKind.CALLED, EventKind.ANSWERED, EventKind.REFUSED, EventKind.TIMED_OUT})
+_EXPLAINING = frozenset({"Reset", "RemoteStopTransaction", "UnlockConnector"})
 _ANSWERS = frozenset({EventKind.ANSWERED, EventKind.REFUSED})
 _COUNTED_ANSWERS = 8  # more add no evidence
 _COUNTED_STAMPS = 64  # whether a station writes milliseconds is known by then (rule P005)
@@ -35,10 +45,35 @@ def fold(state: StationState, event: Event) -> StationState:
         state = _exchanged(state, event)
         if event.kind is EventKind.REFUSED:
             state = connection.refused(state, event)
+        if event.action in _EXPLAINING:
+            state = (_requested if event.kind is EventKind.CALLED else _answered)(state, event)
         if event.kind in (EventKind.REFUSED, EventKind.TIMED_OUT):
             state = transactions.failed_notice(state, event)
     step = FOLDS.get((event.kind, event.action)) or FOLDS.get((event.kind, ""))
     return state if step is None or hides_payload(event) else step(state, event)
+
+
+def _requested(state: StationState, event: Event) -> StationState:
+    """What the CSMS asks for explains what the station does, whichever of the two is logged first."""
+    if event.frame is None:
+        return state
+    key = (event.action, _subject(event))
+    request = Request(event.frame.seq, event.at_us, payload_of(event))
+    return replace(state, requests=newest({**state.requests, key: request}, REMEMBERED))
+
+
+def _answered(state: StationState, event: Event) -> StationState:
+    key = (event.action, _subject(event))
+    held = state.requests.get(key)
+    if held is None:
+        return state
+    told = replace(held, status=word(payload_of(event).get("status")) or "refused")
+    return replace(state, requests={**state.requests, key: told})
+
+
+def _subject(event: Event) -> int | None:
+    asked = asked_payload(event)
+    return integer(asked.get("transactionId" if event.action == "RemoteStopTransaction" else "connectorId"))
 
 
 def _overdue(state: StationState, event: Event) -> StationState:
@@ -55,6 +90,8 @@ def _exchanged(state: StationState, event: Event) -> StationState:
     total, fractional = state.station_stamps, state.fractional_stamps
     answers, mean_us = state.csms_answers, state.csms_mean_us
     socket, spoke_before = state.socket, state.spoke_before_boot
+    if event.skipped and event.sender is not None and event.sender not in state.cut:
+        state = replace(state, cut=state.cut | {event.sender})
     if station_calls and event.asked:
         if total < _COUNTED_STAMPS:
             for _, text in stamps_of(event.asked.call.payload):
@@ -76,6 +113,7 @@ def _exchanged(state: StationState, event: Event) -> StationState:
         state,
         last_exchange_us=event.at_us,
         calling_us=calling_us,
+        freed_us=waits.freed_us(state, event),
         blocked_us=blocked_us,
         station_stamps=total,
         fractional_stamps=fractional,

@@ -98,9 +98,12 @@ def _corrected(state: StationState, event: Event) -> StationState:
 
 
 def told_time(state: StationState, event: Event, told_us: int | None) -> StationState:
-    """A live stamp of the station: its difference to the arrival bounds the clock's offset from below."""
+    """A live stamp of the station: its difference to the arrival bounds the clock's offset from below.
+
+    What follows at once after a failure or a long wait has waited too, and says nothing of the clock.
+    """
     clock = state.clock
-    if told_us is None or event.frame is None:
+    if told_us is None or event.frame is None or event.at_us - state.freed_us < waits.SECOND_US:
         return state
     offset_us = told_us - event.at_us
     if clock.station_us is not None and offset_us <= clock.station_us and clock.samples >= _MOST_SAMPLES:

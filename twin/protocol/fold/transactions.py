@@ -34,6 +34,7 @@ from twin.protocol.state import (
     Wait,
 )
 
+BOOT_REASONS = ("PowerLoss", "Reboot")  # 7.36: the station was gone
 _MOST_FAILING = 16
 _MOST_NOTICES = 8
 
@@ -153,6 +154,12 @@ def stop_called(state: StationState, event: Event) -> StationState:
         state = waits.end(state, wait, transaction_id)
     for wait in (Wait.STATUS_AFTER_START, Wait.SUSPENDED_AFTER_REFUSAL):
         state = waits.end(state, wait, connector_id)
+    booted = state.last_boot_us is not None and state.last_boot_us > transaction.arrived_us
+    if ended.reason in BOOT_REASONS and not booted and not state.queued(ended.stopped_us):
+        state = waits.begin(
+            state, Wait.BOOT_AFTER_POWER_LOSS, event, waits.TRIGGERED_US,
+            key=transaction_id, connector_id=connector_id, transaction_id=transaction_id,
+        )  # fmt: skip
     return status_fits(state, event, connector_id)
 
 
@@ -241,7 +248,8 @@ def failed_sends(state: StationState, event: Event) -> StationState:
     if isinstance(event.message, CallResult):
         if known is None:
             return state
-        state = replace(state, failing=(*state.failing[:place], *state.failing[place + 1 :]))
+        failing = (*state.failing[:place], *state.failing[place + 1 :])
+        state = replace(state, failing=failing, freed_us=event.at_us)
         return waits.end(state, Wait.RESEND, known.seq)
     failed = Failing(
         action=event.action,
@@ -305,7 +313,7 @@ def _judge_tag(state: StationState, event: Event, tag: str) -> StationState:
     known = state.id_tags.get(key)
     # an answer that does not name the group does not dissolve it
     parent = word(info.get("parentIdTag")) or (known.parent_tag if known is not None else "")
-    verdict = Verdict(status, event.frame.seq, event.at_us, parent, event.action)
+    verdict = Verdict(status, event.frame.seq, event.at_us, parent, event.action, state.blocked_us)
     if key in state.unanswered_tags:
         state = replace(state, unanswered_tags=without(state.unanswered_tags, key))
     return replace(state, id_tags=newest({**state.id_tags, key: verdict}, REMEMBERED_WORDS))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from twin.model import Awaited, Event, Side
+from twin.model import Awaited, Event, EventKind, Side
 from twin.protocol.fold.payloads import newest
 from twin.protocol.state import StationState, Wait
 
@@ -92,6 +92,16 @@ def exchanged(state: StationState, event: Event, calling: bool) -> tuple[int | N
     if state.calling_us is None or event.asked is None or event.asked.sender is not Side.STATION:
         return state.calling_us, state.blocked_us
     return None, state.blocked_us + event.at_us - state.calling_us
+
+
+def freed_us(state: StationState, event: Event) -> int:
+    """When the station was last free after a failure or a long wait; what follows at once had waited."""
+    asked = event.asked
+    if event.kind is EventKind.CALLED or asked is None or asked.sender is not Side.STATION:
+        return state.freed_us
+    sent_us = asked.frame.at_us
+    held_up = event.kind is not EventKind.ANSWERED or event.at_us - sent_us > 2 * SECOND_US
+    return event.at_us if held_up or sent_us - state.freed_us < SECOND_US else state.freed_us
 
 
 def _due(state: StationState) -> Iterator[tuple[Awaited, int]]:
