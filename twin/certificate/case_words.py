@@ -175,6 +175,7 @@ class Doing(StrEnum):
     OTHER_TAG = "present another idTag"
     FAULT = "provoke a fault"
     LOCK_FAILURE = "make the lock fail"
+    POWER_OFF = "switch the power off"
     POWER_CYCLE = "switch the power off and on"
     LINK_CUT = "cut the connection"
     LINK_RESTORED = "restore the connection"

@@ -154,7 +154,7 @@ ENDING = (
         needs=(Needs.ONE_READER,),
         prelude=CHARGE,
         steps=(
-            Act(Doing.TAG),
+            Act(Doing.OTHER_TAG),
             station(
                 "Authorize",
                 Where("idTag", name=OTHER_TAG),

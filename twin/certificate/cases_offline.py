@@ -45,7 +45,13 @@ _SAMPLED = "MeterValueSampleInterval"
 _REFUSED = (Where("idTagInfo/status", ("Blocked", "ConcurrentTx", "Expired", "Invalid")),)
 _STARTS_OFFLINE = (Setting("LocalAuthorizeOffline", "true"),)
 _UNKNOWN_STARTS = (*_STARTS_OFFLINE, Setting("AllowOfflineTxForUnknownId", "true"))
-_OFFLINE: tuple[Step, ...] = (Act(Doing.LINK_CUT), Act(Doing.LINK_RESTORED))
+
+
+def _offline(*doings: Doing) -> tuple[Step, ...]:
+    """The link is cut, people do this meanwhile, the link is back."""
+    return (Act(Doing.LINK_CUT), *map(Act, doings), Act(Doing.LINK_RESTORED))
+
+
 _NO_BOOT = Never(
     exchange=station("BootNotification"), why="the station booted after a mere loss of connection"
 )
@@ -69,6 +75,7 @@ POWER = (
         prelude=CHARGE,
         state=(State.CHARGING,),
         steps=(
+            Act(Doing.POWER_OFF),
             station("StopTransaction", OF_TRANSACTION, Where("reason", ("PowerLoss",))),
             status("Finishing", over=IN_USE, optional=True),
             Act(Doing.POWER_CYCLE),
@@ -124,7 +131,7 @@ OFFLINE = (
         prelude=CHARGE,
         state=(State.SOME_TRANSACTION,),
         steps=(
-            *_OFFLINE,
+            *_offline(),
             SAMPLES_ANEW,
             BOOTED_ANEW,
             Unless(station("StopTransaction", OF_TRANSACTION), "the transaction ended"),
@@ -140,7 +147,7 @@ OFFLINE = (
         applies=Applies.IF,
         why="transactions can begin without a connection",
         steps=(
-            *_OFFLINE,
+            *_offline(Doing.TAG, Doing.PLUG),
             _NO_BOOT,
             AnyOrder((start(owed=False, checks=(Check.WHILE_OFFLINE,)), charging())),
         ),
@@ -154,7 +161,7 @@ OFFLINE = (
         applies=Applies.IF,
         why="transactions can begin without a connection for an idTag that is unknown",
         steps=(
-            *_OFFLINE,
+            *_offline(Doing.TAG, Doing.PLUG),
             _NO_BOOT,
             start(owed=False, answer_where=_REFUSED, checks=(Check.WHILE_OFFLINE,)),
             Never(
@@ -173,7 +180,7 @@ OFFLINE = (
         applies=Applies.IF,
         why="transactions can begin without a connection for an idTag that is unknown",
         steps=(
-            *_OFFLINE,
+            *_offline(Doing.TAG, Doing.PLUG),
             _NO_BOOT,
             start(owed=False, answer_where=_REFUSED, checks=(Check.WHILE_OFFLINE,)),
             AnyOrder(
@@ -192,7 +199,7 @@ OFFLINE = (
         prelude=CHARGE,
         state=(State.SOME_TRANSACTION,),
         steps=(
-            *_OFFLINE,
+            *_offline(Doing.TAG),
             BOOTED_ANEW,
             AnyOrder(
                 (
@@ -217,7 +224,7 @@ OFFLINE = (
         applies=Applies.IF,
         why="transactions can begin without a connection, and the user can stop them at the station",
         steps=(
-            *_OFFLINE,
+            *_offline(Doing.TAG, Doing.PLUG, Doing.TAG, Doing.UNPLUG_STATION),
             BOOTED_ANEW,
             start(answer_where=CSMS_ACCEPTS, checks=(Check.WHILE_OFFLINE,)),
             station(

@@ -136,6 +136,7 @@ STARTING = (
         needs=(Needs.CACHE,),
         applies=Applies.IF,
         why="an authorization cache is implemented",
+        prelude=(*AUTHORIZE, status("Available")),
         state=(State.IDLE,),
         steps=(
             Act(Doing.TAG),

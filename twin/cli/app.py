@@ -483,3 +483,69 @@ def diff(
     from twin.cli import replay as verb
 
     raise typer.Exit(verb.diff(recorded, replayed, as_json=json))
+
+
+@app.command()
+def run(
+    csms: Annotated[
+        str | None,
+        typer.Option(
+            help="ws://HOST:PORT/PATH; the id is added, or stands where {id} does. Default: one of ours."
+        ),
+    ] = None,
+    id: Annotated[str, typer.Option("--id", help="The station's id.")] = "OTMK-0001",  # noqa: A002  # the option's own name
+    connectors: Annotated[int, typer.Option(min=1, max=20, help="How many connectors it has.")] = 20,
+    scenario: Annotated[
+        str | None, typer.Option(help="What happens to it: TOML, Python, or evening, commuters.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random in it.")] = 1,
+    quirks: Annotated[
+        str | None, typer.Option(help="What it does wrong: names with commas, or a file. See --list-quirks.")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="certified, cache-offline or ups.")] = "certified",
+    behaviour: Annotated[
+        Path | None, typer.Option(help="TOML: answers to the ambiguities, and timing (docs/station.md).")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=1000, help="How fast its clock runs.")] = 1.0,
+    fleet: Annotated[int, typer.Option(min=1, max=10_000, help="So many stations, ID-0001 and on.")] = 1,
+    spread: Annotated[float | None, typer.Option(help="Seconds over which a fleet is switched on.")] = None,
+    for_: Annotated[float | None, typer.Option("--for", help="End after so many seconds.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder for what survives a power cut, one file a station.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep a capture.")] = None,
+    page: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve the station's page, loopback only.")
+    ] = None,
+    list_quirks: Annotated[bool, typer.Option("--list-quirks", help="What a station can do wrong.")] = False,
+    json: Json = False,
+) -> None:
+    """The certified station, live, against any CSMS. TWIN_STATION_PASSWORD holds a Basic password.
+
+    Examples: twin run --csms ws://127.0.0.1:9000/ocpp --id OTMK-0001 --scenario evening;
+    twin run --page 127.0.0.1:8600; twin run --csms ws://127.0.0.1:9000 --fleet 200 --for 60
+    """
+    from twin.cli import run as verb
+
+    if list_quirks:
+        verb.list_quirks(as_json=json)
+        return
+    options = verb.Options(
+        csms=csms,
+        station_id=id,
+        connectors=connectors,
+        scenario=scenario,
+        seed=seed,
+        quirks=quirks,
+        variant=variant,
+        behaviour=behaviour,
+        speed=speed,
+        fleet=fleet,
+        spread_s=spread,
+        for_s=for_,
+        state=state,
+        output=output,
+        page=page,
+        as_json=json,
+    )
+    raise typer.Exit(verb.run(options))

@@ -76,7 +76,8 @@ def diff(recorded: Path, replayed: Path, *, as_json: bool) -> int:
 
 
 def _live(player: Player, url: str) -> list[Frame]:
-    from twin.io.driver import FrameLog, LinkError, play_station
+    from twin.io.driver import FrameLog, play_station
+    from twin.io.websocket import LinkError
 
     log = FrameLog()
     try:

@@ -103,7 +103,7 @@ class Csms:
         self._stimuli = deque(script.stimuli)
         self._new_message_id = new_message_id
         self._new_transaction_id = new_transaction_id
-        self._ids: list[int] = []  # by ordinal of StartTransaction
+        self.transaction_ids: list[int] = []  # by ordinal of StartTransaction
         self._calls_seen = 0
         self._waiting: tuple[str, int] | None = None  # our CALL in flight and when we give it up
         self._commands: list[Command] = []
@@ -194,21 +194,21 @@ class Csms:
         if stimulus.at_us > now_us:
             self._due_us = stimulus.at_us
             return
-        started = stimulus.start is None or stimulus.start < len(self._ids)
+        started = stimulus.start is None or stimulus.start < len(self.transaction_ids)
         if stimulus.after_calls > self._calls_seen or not started:
             return
         self._stimuli.popleft()
         message_id = self._new_message_id()
         text = with_message_id(stimulus.text, message_id)
         if stimulus.start is not None:
-            live = self._ids[stimulus.start]
+            live = self.transaction_ids[stimulus.start]
             text = with_transaction_id(text, stimulus.action, lambda recorded: live)
         self._waiting = (message_id, now_us + CALL_TIMEOUT_US)
         self._commands.append(Send(text))
 
     def _start(self) -> int:
-        self._ids.append(self._new_transaction_id())
-        return self._ids[-1]
+        self.transaction_ids.append(self._new_transaction_id())
+        return self.transaction_ids[-1]
 
     def boot(self, payload: dict[str, Any], now_us: int) -> dict[str, Any]:
         return {"status": "Accepted", "currentTime": _now(now_us), "interval": self._interval_s}

@@ -1,7 +1,7 @@
 """Two machines on a virtual clock: no socket, no sleeping, the same frames every time."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -29,14 +29,15 @@ def converse(
     until_us: int | None = None,
     connected: bool = True,
     hop_us: int = HOP_US,
+    done: Callable[[], bool] = lambda: False,
 ) -> list[Frame]:
-    """Let the two talk until both are silent for good, or until ``until_us``.
+    """Let the two talk until both are silent for good, until ``until_us``, or until it is ``done``.
 
     The frames are those that a proxy between them would see. ``connected``: the first connection is there;
     else the station asks for it. ``hop_us`` is the way from one to the other.
     """
     held = {Side.STATION: station, Side.CSMS: csms}
-    return _Conversation(held, station_id, start_us, hop_us).run(until_us, connected)
+    return _Conversation(held, station_id, start_us, hop_us).run(until_us, connected, done)
 
 
 class _Conversation:
@@ -51,12 +52,14 @@ class _Conversation:
         self.link = 0
         self.up = False
 
-    def run(self, until_us: int | None, connected: bool) -> list[Frame]:
+    def run(self, until_us: int | None, connected: bool, done: Callable[[], bool]) -> list[Frame]:
         if connected:
             self._connect()
         else:
             self._collect()
         for _ in range(_MOST_EVENTS):
+            if done():
+                return self.frames
             happening = heapq.heappop(self.queue) if self.queue else None
             timers = [
                 (due_us, side) for side in Side if (due_us := self.machines[side].next_timer()) is not None

@@ -1,30 +1,49 @@
-"""Joins a machine to a real WebSocket and a real clock; every frame that passes goes into a log of frames."""
+"""Joins machines to real sockets and a real clock: one ``Live`` a machine, callbacks and no waiting."""
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-
 from twin.engine.machine import Close, Connect, Machine, Send
-from twin.io import clock
+from twin.engine.station import Persist
+from twin.io import clock, websocket
 from twin.io.recorder import station_of
+from twin.io.websocket import Socket
 from twin.model import Frame, Kind, Side
 
-SUBPROTOCOL = "ocpp1.6"
-_CLOSE_TIMEOUT_S = 5.0
+type Dial = Callable[[websocket.Peer], Any]
 
-type Socket = ClientConnection | ServerConnection
+_SECOND_US = 1_000_000
+_NO_CLOSE = 1006
+
+
+class Pace:
+    """UTC microseconds that run ``speed`` times as fast as the wall clock from the first reading on."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._speed = speed
+        self._began = clock.now()
+
+    def now_us(self) -> int:
+        now = clock.now()
+        if self._speed == 1.0:
+            return now.wall_us
+        passed_us = (now.mono_ns - self._began.mono_ns) // 1000
+        return self._began.wall_us + int(passed_us * self._speed)
+
+    def wait_s(self, due_us: int) -> float:
+        return max(0.0, (due_us - self.now_us()) / _SECOND_US / self._speed)
 
 
 class FrameLog:
-    """Frames as one end sees them, stamped by both clocks; ``seq`` from 1."""
+    """Frames as one end sees them, in order and stamped; ``seq`` from 1. ``keep`` is told each one."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[Frame], None] | None = None, now_us: Callable[[], int] | None = None):
         self.frames: list[Frame] = []
+        self._keep = keep or self.frames.append
+        self._now_us = now_us or (lambda: clock.now().wall_us)
+        self._seq = itertools.count(1)
         self._at_us = 0
 
     def add(
@@ -36,13 +55,12 @@ class FrameLog:
         text: str | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        now = clock.now()
-        self._at_us = max(self._at_us, now.wall_us)
-        self.frames.append(
+        self._at_us = max(self._at_us, self._now_us())
+        self._keep(
             Frame(
-                seq=len(self.frames) + 1,
+                seq=next(self._seq),
                 at_us=self._at_us,
-                mono_ns=now.mono_ns,
+                mono_ns=clock.now().mono_ns,
                 link=link,
                 station=station,
                 kind=kind,
@@ -53,8 +71,160 @@ class FrameLog:
         )
 
 
-class LinkError(Exception):
-    """The other side cannot be reached or refuses the handshake; the text says which and why."""
+class Live:
+    """One machine at one end of a socket.
+
+    ``dial`` opens the next connection of a machine that asks for one. ``store`` writes what a station
+    persists, before anything that follows goes out. ``failed`` is told why a connection could not be made,
+    ``idle`` that the machine wants no further one.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        side: Side,
+        station: str,
+        *,
+        pace: Pace,
+        log: FrameLog | None = None,
+        dial: Dial | None = None,
+        store: Callable[[list[Persist]], None] | None = None,
+        failed: Callable[[websocket.LinkError], None] = lambda error: None,
+        idle: Callable[[], None] = lambda: None,
+        links: Iterable[str] | None = None,
+    ) -> None:
+        self.machine = machine
+        self.pace = pace
+        self.station = station
+        self._side = side
+        self._log = log
+        self._dial = dial
+        self._store = store
+        self._failed = failed
+        self._idle = idle
+        self._links = iter(links or (f"{station}-{number}" for number in itertools.count(1)))
+        self._link = ""
+        self._socket: Socket | None = None
+        self._closing = False  # we said Close, or left without one
+        self._wanted = False  # the next connection, once this one is closed
+        self._dialling: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_us: int | None = None
+
+    # --- a Peer ---------------------------------------------------------------------------------------------
+
+    def opened(self, socket: Socket, facts: dict[str, Any]) -> None:
+        self._link = next(self._links)
+        self._socket, self._closing, self._dialling = socket, False, None
+        self._note(Kind.OPEN, facts=facts)
+        self.machine.connected(self.pace.now_us())
+        self.obey()
+
+    def received(self, text: str) -> None:
+        if self._closing:
+            return
+        self._note(Kind.TEXT, self._side.other, text)
+        self.machine.receive(text, self.pace.now_us())
+        self.obey()
+
+    def closed(self, code: int, reason: str) -> None:
+        self._socket = None
+        if not self._closing and code != _NO_CLOSE:
+            self._note(Kind.CLOSE, self._side.other, facts={"code": code, "reason": reason})
+        by = self._side if self._closing else self._side.other
+        self._note(Kind.END, facts={"abrupt": code == _NO_CLOSE, "by": by.value})
+        if self._wanted:
+            self._wanted = False
+            self._do(Connect())
+            return
+        self.machine.disconnected(self.pace.now_us())
+        self.obey()
+        if self._dialling is None:
+            self._idle()
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    def obey(self) -> None:
+        """Do what the machine asks for, and see to its next timer."""
+        kept: list[Persist] = []
+        for command in self.machine.take():
+            if isinstance(command, Persist):
+                kept.append(command)
+                continue
+            if kept and self._store is not None:
+                self._store(kept)
+                kept = []
+            self._do(command)
+        if kept and self._store is not None:
+            self._store(kept)
+        self._set_timer()
+
+    def _do(self, command: Any) -> None:
+        if isinstance(command, Send):
+            if self._socket is not None and not self._closing:
+                self._note(Kind.TEXT, self._side, command.text)
+                self._socket.send(command.text)
+        elif isinstance(command, Close):
+            if self._socket is not None and not self._closing:
+                self._closing = True
+                if command.abrupt:
+                    self._socket.abort()
+                else:
+                    facts = {"code": command.code, "reason": command.reason}
+                    self._note(Kind.CLOSE, self._side, facts=facts)
+                    self._socket.close(command.code, command.reason)
+        elif isinstance(command, Connect) and self._dial is not None and self._dialling is None:
+            self._wanted = self._socket is not None
+            if not self._wanted:
+                self._dialling = asyncio.get_running_loop().create_task(self._call(self._dial))
+
+    async def _call(self, dial: Dial) -> None:
+        try:
+            await dial(self)
+        except websocket.LinkError as error:
+            self._dialling = None
+            self._failed(error)
+            self.machine.disconnected(self.pace.now_us())
+            self.obey()
+
+    def stop(self) -> None:
+        """Leave: no timer, no further connection, and the socket closed as one does who goes away."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._socket is not None and not self._closing:
+            self._closing = True
+            facts = {"code": 1001, "reason": "going away"}
+            self._note(Kind.CLOSE, self._side, facts=facts)
+            self._socket.close(1001, "going away")
+
+    def _set_timer(self) -> None:
+        due_us = self.machine.next_timer()
+        if due_us == self._due_us and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due_us = due_us
+        if due_us is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.pace.wait_s(due_us), self._ring)
+
+    def _ring(self) -> None:
+        self._timer, self._due_us = None, None
+        self.machine.handle_timer(self.pace.now_us())
+        self.obey()
+
+    def _note(
+        self,
+        kind: Kind,
+        sender: Side | None = None,
+        text: str | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        if self._log is not None:
+            self._log.add(kind, self._link, self.station, sender, text, facts)
 
 
 async def play_station(
@@ -62,31 +232,34 @@ async def play_station(
 ) -> None:
     """Connect ``machine`` to ``url`` as a station, again for every recorded connection, until it is done.
 
-    Raises ``LinkError`` where a connection cannot be made.
+    Raises ``websocket.LinkError`` where a connection cannot be made.
     """
-    station = station_of(url)
-    for number in itertools.count(1):
-        link = f"r{number}"
-        try:
-            socket = await connect(
-                url,
-                subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
-                compression=None,
-                proxy=None,  # none from the environment
-                ping_interval=None,
-                max_size=None,
-                close_timeout=_CLOSE_TIMEOUT_S,
-            )
-        except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
-            raise LinkError(f"{url}: {error}") from error
-        facts = {
-            "path": socket.request.path if socket.request else "",
-            "subprotocols_offered": [SUBPROTOCOL],
-            "subprotocol": socket.subprotocol or "",
-        }
-        log.add(Kind.OPEN, link, station, facts=facts)
-        if not await _talk(machine, socket, Side.STATION, link, station, log, progress):
-            return
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(error: websocket.LinkError | None = None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    async def dial(peer: websocket.Peer) -> None:
+        await websocket.connect(url, peer)
+
+    def keep(frame: Frame) -> None:
+        log.frames.append(frame)
+        progress(len(log.frames))
+
+    live = Live(
+        machine,
+        Side.STATION,
+        station_of(url),
+        pace=Pace(),
+        log=FrameLog(keep),
+        dial=dial,
+        failed=end,
+        idle=end,
+        links=(f"r{number}" for number in itertools.count(1)),
+    )
+    await websocket.connect(url, live)
+    await done
 
 
 async def serve_station(
@@ -94,89 +267,14 @@ async def serve_station(
 ) -> None:
     """Be the CSMS of one station until cancelled; it may reconnect."""
     numbers = itertools.count(1)
+    links = (f"s{number}" for number in numbers)
+    pace = Pace()
 
-    async def handle(socket: ServerConnection) -> None:
-        path = socket.request.path if socket.request else ""
-        link, station = f"s{next(numbers)}", station_of(path)
-        facts = {"path": path, "subprotocol": socket.subprotocol or ""}
-        log.add(Kind.OPEN, link, station, facts=facts)
-        await _talk(machine, socket, Side.CSMS, link, station, log, lambda frames: None)
+    def peer_of(path: str, authorization: str) -> websocket.Peer:
+        return Live(machine, Side.CSMS, station_of(path), pace=pace, log=log, links=links)
 
-    server = await serve(
-        handle,
-        host,
-        port,
-        subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
-        compression=None,
-        ping_interval=None,
-        max_size=None,
-        close_timeout=_CLOSE_TIMEOUT_S,
-    )
+    server = await websocket.listen(host, port, peer_of)
     async with server:
         name, number = server.sockets[0].getsockname()[:2]
         listening(f"ws://{name}:{number}")
         await asyncio.get_running_loop().create_future()  # until cancelled
-
-
-async def _talk(
-    machine: Machine,
-    socket: Socket,
-    side: Side,
-    link: str,
-    station: str,
-    log: FrameLog,
-    progress: Callable[[int], None],
-) -> bool:
-    """One connection from open to end; whether the machine wants another one."""
-    closed_by_us = False
-    machine.connected(clock.now().wall_us)
-    reading = asyncio.ensure_future(socket.recv(decode=True))
-    try:
-        while not closed_by_us:
-            closed_by_us = await _obey(machine, socket, side, link, station, log)
-            progress(len(log.frames))
-            if closed_by_us:
-                break
-            due_us = machine.next_timer()
-            wait_s = None if due_us is None else max(0.0, (due_us - clock.now().wall_us) / 1e6)
-            done, _ = await asyncio.wait({reading}, timeout=wait_s)
-            if done:
-                text = _text(reading.result())
-                log.add(Kind.TEXT, link, station, side.other, text)
-                machine.receive(text, clock.now().wall_us)
-                reading = asyncio.ensure_future(socket.recv(decode=True))
-            else:
-                machine.handle_timer(clock.now().wall_us)
-    except ConnectionClosed:
-        pass
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-    code = socket.close_code
-    if not closed_by_us and code not in (None, 1006):
-        log.add(Kind.CLOSE, link, station, side.other, facts={"code": code, "reason": socket.close_reason})
-    by = side.value if closed_by_us else side.other.value
-    log.add(Kind.END, link, station, facts={"abrupt": code in (None, 1006), "by": by})
-    machine.disconnected(clock.now().wall_us)
-    return any(isinstance(command, Connect) for command in machine.take())
-
-
-async def _obey(machine: Machine, socket: Socket, side: Side, link: str, station: str, log: FrameLog) -> bool:
-    """Do what the machine asks for; whether it ended the connection."""
-    for command in machine.take():
-        if isinstance(command, Send):
-            log.add(Kind.TEXT, link, station, side, command.text)
-            await socket.send(command.text)
-        elif isinstance(command, Close):
-            if command.abrupt:
-                socket.transport.abort()
-            else:
-                facts = {"code": command.code, "reason": command.reason}
-                log.add(Kind.CLOSE, link, station, side, facts=facts)
-                await socket.close(command.code, command.reason)
-            return True
-    return False
-
-
-def _text(data: str | bytes) -> str:
-    return data if isinstance(data, str) else data.decode(errors="replace")

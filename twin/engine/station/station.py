@@ -89,13 +89,18 @@ class Station:
         self._timers: dict[Timer, int] = {}
         self._heap: list[tuple[int, int, Timer]] = []
         self._order = 0
+        self._done_us = 0  # what was due by then is done
         self._late: dict[int, tuple[int, dict[str, Any]]] = {}  # Stops that a quirk holds back
         self._acts: dict[int, Act] = {}
+        self._next_act = 0
         for at_us, act in acts:
-            self._acts[len(self._acts)] = act
-            self._set(("act", len(self._acts) - 1), at_us)
+            self.act_at(act, at_us)
         for tx in self.transactions.values():  # the process died under them: as after a power cut
             tx.resume_reason = tx.resume_reason or "PowerLoss"
+            if tx.connector_id not in self.points:
+                raise ValueError(f"a transaction of connector {tx.connector_id} was kept, which is not there")
+            register_mwh = max(tx.meter_wh * 1000, held.registers.get(tx.connector_id, 0))
+            self.points[tx.connector_id].outlet = Outlet(register_mwh)
 
     # --- Machine --------------------------------------------------------------------------------------------
 
@@ -127,6 +132,7 @@ class Station:
             self._backoff_s = min(self._backoff_s * 2, self.behaviour.backoff_s[1])
 
     def receive(self, text: str, now_us: int) -> None:
+        self._catch_up(now_us)
         if not self.up:
             return
         parsed = codec.parse(text)
@@ -150,20 +156,53 @@ class Station:
         return self._heap[0][0] if self._heap else None
 
     def handle_timer(self, now_us: int) -> None:
+        self._catch_up(now_us)
+        self._pump(now_us)
+
+    def _catch_up(self, now_us: int) -> None:
+        """Everything due by now, in order and at its own time: a late wake-up moves no stamp."""
         while (due_us := self.next_timer()) is not None and due_us <= now_us:
             timer = heapq.heappop(self._heap)[2]
             del self._timers[timer]
-            _TIMERS[timer[0]](self, timer[1], max(due_us, now_us))
-        self._pump(now_us)
+            self._done_us = max(self._done_us, due_us)
+            _TIMERS[timer[0]](self, timer[1], self._done_us)
+        self._done_us = max(self._done_us, now_us)
 
     def take(self) -> list[Command]:
         commands, self._commands = self._commands, []
         return commands  # type: ignore[return-value]  # Persist is a command to drivers that keep a store
 
+    def connector(self, number: int, now_us: int) -> dict[str, Any]:
+        """How one connector looks: status, car, meter and transaction, in Wh, A and W."""
+        point = self.points[number]
+        tx, reading = self._tx_of(point), point.outlet.read(now_us)
+        return {
+            "id": number,
+            "status": point.status(now_us),
+            "error_code": point.fault or "NoError",
+            "plugged": point.outlet.plugged,
+            "energy_wh": reading.register_wh - tx.meter_start_wh if tx is not None else 0,
+            "register_wh": reading.register_wh,
+            "current_a": round(reading.current_a, 2),
+            "power_w": round(reading.current_a * reading.voltage_v, 1),
+            "transaction": tx.server_id if tx is not None else None,
+            "id_tag": tx.id_tag if tx is not None else None,
+        }
+
     # --- the world ------------------------------------------------------------------------------------------
 
     def act(self, act: Act, now_us: int) -> None:
         """Something happens to the station."""
+        self._catch_up(now_us)
+        self._happen(act, now_us)
+
+    def act_at(self, act: Act, at_us: int) -> None:
+        """It will happen then."""
+        self._acts[self._next_act] = act
+        self._set(("act", self._next_act), at_us)
+        self._next_act += 1
+
+    def _happen(self, act: Act, now_us: int) -> None:
         point = self.points.get(act.connector_id)
         match act.do:
             case "plug" if point and not point.outlet.plugged:
@@ -1012,7 +1051,7 @@ class Station:
         self._timers.pop(timer, None)
 
     def _act(self, number: int, now_us: int) -> None:
-        self.act(self._acts.pop(number), now_us)
+        self._happen(self._acts.pop(number), now_us)
 
 
 class _Restored:

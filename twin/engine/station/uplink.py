@@ -30,7 +30,7 @@ class Uplink:
         self.in_flight: dict[str, InFlight] = {}
         self._transactions_next = True
         self._last_id = ""
-        self._sent = 0
+        self.calls = 0
 
     @property
     def idle(self) -> bool:
@@ -69,13 +69,13 @@ class Uplink:
     def sent(self, call: Outgoing | Queued, payload: dict[str, Any], due_us: int) -> str:
         """The text of a CALL that goes out now and waits for its answer until ``due_us``."""
         message_id = self._last_id if self._reuses() else self._new_message_id()
-        self._last_id, self._sent = message_id, self._sent + 1
+        self._last_id, self.calls = message_id, self.calls + 1
         action = ACTION_OF[call.kind] if isinstance(call, Queued) else call.action
         self.in_flight[message_id] = InFlight(message_id, due_us, call)
         return _encode([2, message_id, action, payload]).decode()
 
     def _reuses(self) -> bool:
-        return "reused-ids" in self._quirks and self._sent % 10 == 9 and self._last_id not in self.in_flight
+        return "reused-ids" in self._quirks and self.calls % 10 == 9 and self._last_id not in self.in_flight
 
     def link_ended(self, *, counts: bool) -> list[Outgoing | Queued]:
         """Nothing is in flight any more; a lost link is no attempt unless it ``counts``."""

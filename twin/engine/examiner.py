@@ -1,0 +1,496 @@
+"""The CSMS that takes a station through one test case.
+
+It sends what the case sends, has the physical steps done, and waits for what the station must say. It judges
+nothing: that is for whoever reads the traffic (``certify``).
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from twin.certificate.case_words import (
+    CONNECTOR,
+    HEARTBEAT,
+    INTERVAL,
+    KEY,
+    OTHER_TAG,
+    TAG,
+    VALUE,
+    Act,
+    AnyOrder,
+    Bound,
+    Case,
+    Check,
+    Doing,
+    Each,
+    Exchange,
+    Key,
+    Never,
+    OneOf,
+    Series,
+    Setting,
+    Span,
+    State,
+    Step,
+    Unless,
+    Wait,
+    Where,
+)
+from twin.engine.case_reading import Said, pick, value_at, weigh
+from twin.engine.csms import ANSWERS, Csms, Script
+from twin.engine.machine import Command, Send
+from twin.model import Call, CallResult, Side
+from twin.protocol import codec
+from twin.protocol.config_keys import same_value
+
+_SECOND_US = 1_000_000
+_PATIENCE_S = 90
+_BOOT_S = 600  # what a station may take to be there
+_QUIET_S = 4  # after its last message a station has said what it had to say
+_ANSWER_S = 65
+_PEOPLE_S = 3_600  # somebody is on the way to the station
+_SLOW_S = 5  # between two acts
+_OFFLINE_S = 15
+_SAMPLED = "MeterValueSampleInterval"
+_CONNECTORS = "NumberOfConnectors"
+_GROUP = "GROUP01"
+_FIRST, _SECOND = "TAG0001", "TAG0002"
+_RETRY_S, _HEARTBEAT_S = 11, 7  # what a BootNotification is told where the case names no span
+
+
+class Hands(Protocol):
+    """Who does what people, the mains and the network do. ``busy`` until the last step was done."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None: ...
+
+
+class _Heard(msgspec.Struct, frozen=True):
+    """One CALL of the station, and what it was answered."""
+
+    action: str
+    payload: dict[str, Any]
+    answer: dict[str, Any]
+    at_us: int
+
+
+class _Until(msgspec.Struct, frozen=True):
+    """Go on once ``so`` holds, or at ``due_us``."""
+
+    so: Callable[[], bool]
+    due_us: int
+
+
+type _Program = Generator[_Until, bool, str]  # told whether it came; gives what did not
+
+
+class Examiner:
+    """One case as a Machine at the CSMS's end.
+
+    ``intervals`` are written before the case (key: seconds); the certified values stay otherwise. When
+    ``done``, ``missing`` says what the station owed and did not send, ``stuck`` why the case could not
+    begin, ``began_us`` when its own steps did.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        hands: Hands,
+        *,
+        intervals: Mapping[str, int] = {},
+        new_message_id: Callable[[], str],
+        new_transaction_id: Callable[[], int],
+    ) -> None:
+        self.case = case
+        self.done = False
+        self.stuck = ""
+        self.missing = ""
+        self.began_us = 0
+        self._hands = hands
+        self._intervals = intervals
+        self._new_message_id = new_message_id
+        script = Script(interval_s=intervals.get("HeartbeatInterval", 30))
+        self._answers = Csms(script, new_message_id=new_message_id, new_transaction_id=new_transaction_id)
+        self._names: dict[str, Any] = dict(_NAMES)
+        self._config: dict[str, str] = {}
+        self._told: list[Exchange] = []  # exchanges of the station whose answer the case prescribes
+        self._heard: list[_Heard] = []
+        self._cursor = 0
+        self._results: dict[str, dict[str, Any] | None] = {}  # answers to our CALLs; None for a CALLERROR
+        self._commands: list[Command] = []
+        self._up = False
+        self._links = 0
+        self._now_us = 0
+        self._program: _Program = self._run()
+        self._wait: _Until | None = None
+        self._shares_parent = any(
+            Check.SAME_PARENT in step.checks for step in case.steps if isinstance(step, Exchange)
+        )
+
+    # --- Machine --------------------------------------------------------------------------------------------
+
+    def connected(self, now_us: int) -> None:
+        self._up = True
+        self._links += 1
+        self._advance(now_us)
+
+    def disconnected(self, now_us: int) -> None:
+        self._up = False
+        self._advance(now_us)
+
+    def receive(self, text: str, now_us: int) -> None:
+        self._now_us = max(self._now_us, now_us)
+        message = codec.parse(text).message
+        if isinstance(message, Call):
+            self._answer(message)
+        elif message is not None:
+            payload = message.payload if isinstance(message, CallResult) else None
+            self._results[message.message_id] = payload if isinstance(payload, dict) else None
+        self._advance(now_us)
+
+    def next_timer(self) -> int | None:
+        return self._wait.due_us if self._wait is not None and not self.done else None
+
+    def handle_timer(self, now_us: int) -> None:
+        self._advance(now_us)
+
+    def take(self) -> list[Command]:
+        commands, self._commands = self._commands, []
+        return commands
+
+    def _advance(self, now_us: int) -> None:
+        self._now_us = max(self._now_us, now_us)
+        while not self.done:
+            if self._wait is None:
+                came = False
+            elif self._wait.so():
+                came = True
+            elif self._wait.due_us <= self._now_us:
+                came = False
+            else:
+                return
+            try:
+                self._wait = next(self._program) if self._wait is None else self._program.send(came)
+            except StopIteration as end:
+                self.missing = end.value
+                self.done = True
+
+    # --- what the CSMS answers ------------------------------------------------------------------------------
+
+    def _answer(self, call: Call) -> None:
+        payload = call.payload if isinstance(call.payload, dict) else {}
+        respond = ANSWERS.get(call.action)
+        if respond is None:
+            text = msgspec.json.encode([4, call.message_id, "NotSupported", "", {}]).decode()
+            self._commands.append(Send(text))
+            return
+        answer = respond(self._answers, payload, self._now_us)
+        if self._shares_parent and "idTagInfo" in answer:
+            answer["idTagInfo"]["parentIdTag"] = _GROUP
+        expected = next((told for told in self._told if self._is_this(told, call.action, payload)), None)
+        if expected is not None:
+            if expected.times == 1:
+                self._told.remove(expected)
+            for field in expected.answer_where:
+                self._fill(answer, field)
+        self._heard.append(_Heard(call.action, payload, answer, self._now_us))
+        self._commands.append(Send(msgspec.json.encode([3, call.message_id, answer]).decode()))
+
+    def _is_this(self, exchange: Exchange, action: str, payload: dict[str, Any]) -> bool:
+        return exchange.action == action and pick(exchange.where, payload, self._names) is not None
+
+    def _fill(self, payload: dict[str, Any], field: Where) -> None:
+        """Make one field of a message as ``where`` describes it."""
+        *above, last = field.path.split("/")
+        for part in above:
+            payload = payload.setdefault(part, {})
+        if (field.differs and last in payload) or (field.name and field.name not in self._names):
+            return  # it is right already, or gets its name from this message
+        value = self._value_of(field)
+        if value is None:
+            payload.pop(last, None)
+        else:
+            payload[last] = list(value) if isinstance(value, tuple) else value
+
+    def _value_of(self, field: Where) -> Any:
+        if field.name:
+            return self._names.get(field.name)
+        if field.values and not field.differs:
+            return field.values[0]
+        return _SOMETHING.get(field.path)
+
+    # --- the program ----------------------------------------------------------------------------------------
+
+    def _run(self) -> _Program:
+        """Boot, settings, the way to where the case begins, the case. What was owed and did not come."""
+        stuck = yield from self._prepare()
+        for step in self.case.prelude:
+            stuck = stuck or (yield from self._step(step))
+        self.stuck = stuck
+        self.began_us = self._now_us
+        if stuck:
+            return ""
+        for step in self.case.steps:
+            missing = yield from self._step(step)
+            if missing:
+                return missing
+        for step in self.case.steps:
+            if isinstance(step, Exchange) and step.floating:
+                missing = yield from self._await(step, 0)
+                if missing:
+                    return missing
+        yield from self._sleep(_QUIET_S)
+        return ""
+
+    def _prepare(self) -> _Program:
+        booted = yield self._within(_BOOT_S, lambda: any(h.action == "BootNotification" for h in self._heard))
+        if not booted:
+            return "no BootNotification came"
+        for _ in range(_PATIENCE_S // _QUIET_S):
+            yield from self._sleep(_QUIET_S)
+            if self._now_us - self._heard[-1].at_us >= _QUIET_S * _SECOND_US:
+                break
+        missing = yield from self._read()
+        if missing:
+            return missing
+        wanted = [Setting(key, str(value)) for key, value in self._intervals.items()]
+        changed = False
+        for setting in (*wanted, *self.case.before):
+            value = setting.value
+            if value is None or same_value(setting.key, value, self._config.get(setting.key.casefold(), "")):
+                continue
+            if setting.key.casefold() not in self._config and setting.if_implemented:
+                continue
+            written = {"key": setting.key, "value": value}
+            status = ((yield from self._call("ChangeConfiguration", written)) or {}).get("status")
+            if status != "Accepted":
+                return f"ChangeConfiguration({setting.key}, {value}) was answered {status or 'with nothing'}"
+            changed = True
+        if changed:
+            missing = yield from self._read()
+        self._name_values()
+        self._told = [
+            exchange
+            for step in (*self.case.prelude, *self.case.steps)
+            for exchange in _exchanges(step)
+            if exchange.by is Side.STATION and exchange.answer_where
+        ]
+        return missing
+
+    def _read(self) -> _Program:
+        """Every configuration value: a case passes only where what it rests on was observed."""
+        answer = yield from self._call("GetConfiguration", {})
+        if answer is None and self.case.id != "TC_019":
+            return "GetConfiguration was not answered"
+        for entry in (answer or {}).get("configurationKey", []):
+            if isinstance(entry, dict) and isinstance(entry.get("key"), str):
+                self._config[entry["key"].casefold()] = str(entry.get("value", ""))
+        return ""
+
+    def _name_values(self) -> None:
+        """The connector, key and value that a case is about, where its first state names one."""
+        states = self.case.state
+        if State.NO_SUCH_CONNECTOR in states:
+            most = self._config.get(_CONNECTORS.casefold(), "")
+            self._names[CONNECTOR] = int(most) + 1 if most.isdecimal() else 99
+        if State.NO_SUCH_KEY in states:
+            self._names |= {KEY: "Testing", VALUE: "true"}
+        if State.ILLEGAL_VALUE in states:
+            self._names[VALUE] = "-1"
+        if State.LEGAL_VALUE in states:
+            now = self._config.get(_SAMPLED.casefold(), "")
+            self._names[VALUE] = str(int(now) + 1) if now.isdecimal() else "60"
+
+    def _step(self, step: Step) -> _Program:
+        """One step of the case; what did not come, in words."""
+        match step:
+            case Exchange(by=Side.CSMS):
+                return (yield from self._send(step))
+            case Exchange(floating=True):
+                return ""
+            case Exchange():
+                return (yield from self._await(step, self._cursor))
+            case AnyOrder(steps):
+                return (yield from self._await_all(steps))
+            case OneOf(steps):
+                return (yield from self._step(steps[0]))
+            case Act():
+                yield from self._act(step.doing)
+                return ""
+            case Wait(span):
+                yield from self._sleep((self._seconds(span) or 0) + _QUIET_S)
+                return ""
+            case Series():
+                return (yield from self._measure(step))
+            case Never() | Unless():
+                return ""
+
+    def _send(self, step: Exchange) -> _Program:
+        """A CALL of the CSMS as the case describes it."""
+        payload: dict[str, Any] = dict(_REQUIRED.get(step.action, {}))
+        for field in step.where:
+            if field.path == "connectorId" and field.name:
+                self._names.setdefault(field.name, 1)
+            if field.name == "named":
+                self._names["named"] = 1 + max((0, *self._answers.transaction_ids)) + 1_000_000
+            self._fill(payload, field)
+        if step.action == "ChangeConfiguration" and "key" not in payload:
+            payload |= {"key": _SAMPLED, "value": self._config.get(_SAMPLED.casefold(), "60")}
+        if step.action == "GetConfiguration" and Check.READ_BACK in step.answer_checks:
+            payload["key"] = [_SAMPLED]
+        self._cursor = len(self._heard)
+        before = len(self._results)
+        answer = yield from self._call(step.action, payload)
+        if answer is not None:
+            self._names |= pick(step.answer_where, answer, self._names) or {}
+        answered = len(self._results) > before
+        return "" if answered or step.optional else f"{step.action} was not answered in {_ANSWER_S} s"
+
+    def _call(self, action: str, payload: dict[str, Any]) -> Generator[_Until, bool, dict[str, Any] | None]:
+        """Send one CALL and wait for its answer; ``None`` for a CALLERROR or none."""
+        yield self._within(_PATIENCE_S, lambda: self._up)
+        message_id = self._new_message_id()
+        self._commands.append(Send(msgspec.json.encode([2, message_id, action, payload]).decode()))
+        yield self._within(_ANSWER_S, lambda: message_id in self._results)
+        return self._results.get(message_id)
+
+    def _await_all(self, steps: tuple[Exchange, ...]) -> _Program:
+        """In any order: each is looked for from the same place on."""
+        start, last = self._cursor, self._cursor
+        for exchange in steps:
+            missing = yield from (
+                self._send(exchange) if exchange.by is Side.CSMS else self._await(exchange, start)
+            )
+            if missing:
+                return missing
+            last = max(last, self._cursor)
+        self._cursor = last
+        return ""
+
+    def _await(self, exchange: Exchange, start: int) -> _Program:
+        """A CALL of the station; what the case excepts from it is waited over."""
+        if exchange.optional or exchange.when:
+            return ""
+        span_s = max(self._seconds(exchange.within) or 0, self._seconds(exchange.not_before) or 0)
+        span_s += (self._seconds(exchange.every) or 0) * exchange.times
+        wanted = self._wanted(exchange)
+        span_s += _PATIENCE_S
+        yield self._within(span_s, lambda: self._found(exchange, start, wanted) is not None)
+        found = self._found(exchange, start, wanted)
+        if found is None:
+            return f"no {_words(exchange)} within {span_s} s"
+        self._cursor = found + 1
+        heard = self._heard[found]
+        self._names |= pick(exchange.where, heard.payload, self._names) or {}
+        self._names |= pick(exchange.answer_where, heard.answer, self._names) or {}
+        return ""
+
+    def _wanted(self, exchange: Exchange) -> frozenset[int]:
+        """The connectors that must each report."""
+        if exchange.each is None:
+            return frozenset()
+        most = self._config.get(_CONNECTORS.casefold(), "")
+        every = set(range(int(most) + 1 if most.isdecimal() and len(most) < 4 else 2))
+        if exchange.each is Each.OTHER_CONNECTOR:
+            every.discard(self._names.get(CONNECTOR, 1))
+        return frozenset(every)
+
+    def _found(self, exchange: Exchange, start: int, wanted: frozenset[int]) -> int | None:
+        """The place of the message, or of the last one where several are asked for."""
+        seen: set[Any] = set()
+        times = 0
+        for place in range(start, len(self._heard)):
+            heard = self._heard[place]
+            if not self._is_this(exchange, heard.action, heard.payload):
+                continue
+            if any(weigh(must, heard.payload, "")[0] is Said.OTHER for must in exchange.must):
+                continue
+            times += 1
+            if wanted:
+                seen.add(value_at(heard.payload, "connectorId"))
+                if not wanted <= seen:
+                    continue
+            if times >= exchange.times:
+                return place
+        return None
+
+    def _act(self, doing: Doing) -> Generator[_Until, bool, None]:
+        if doing is Doing.RESTART:
+            return  # what the station does by itself
+        if doing is Doing.LINK_RESTORED:
+            yield from self._sleep(self._offline_s())
+        self._cursor = len(self._heard)
+        links = self._links
+        connector_id = self._names.get(CONNECTOR, 1)
+        tag = self._names[OTHER_TAG if doing is Doing.OTHER_TAG else TAG]
+        self._hands.do(doing, connector_id, tag, self._now_us)
+        yield self._within(_PEOPLE_S, lambda: not self._hands.busy)
+        if doing is Doing.LINK_RESTORED:
+            yield self._within(_PATIENCE_S, lambda: self._up and self._links > links)
+        elif not self._up or doing is Doing.OTHER_TAG:
+            yield from self._sleep(_SLOW_S)
+
+    def _offline_s(self) -> int:
+        series = next((step for step in self.case.steps if isinstance(step, Series)), None)
+        if series is None:
+            return _OFFLINE_S
+        return (series.times + 2) * (self._seconds(series.every) or 60)
+
+    def _measure(self, series: Series) -> _Program:
+        every_s = self._seconds(series.every) or 60
+        if series.bridging:
+            yield from self._sleep(every_s + _PATIENCE_S)
+        else:
+            yield from self._sleep((series.times + 2) * every_s + _QUIET_S)
+        return ""
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def _within(self, seconds: int, so: Callable[[], bool]) -> _Until:
+        return _Until(so, self._now_us + seconds * _SECOND_US)
+
+    def _sleep(self, seconds: int) -> Generator[_Until, bool, None]:
+        yield self._within(seconds, lambda: False)
+
+    def _seconds(self, span: Span | None) -> int | None:
+        match span:
+            case Key(name):
+                text = self._config.get(name.casefold(), "")
+                return int(text) if text.isdecimal() and len(text) < 10 else None
+            case Bound(name):
+                value = self._names.get(name)
+                return value if isinstance(value, int) else None
+        return span
+
+
+def _exchanges(step: Step) -> tuple[Exchange, ...]:
+    match step:
+        case Exchange():
+            return (step,)
+        case AnyOrder(steps) | OneOf(steps):
+            return steps
+    return ()
+
+
+def _words(exchange: Exchange) -> str:
+    words = [str(value) for must in exchange.must for value in must.allowed if value is not None]
+    words += [str(value) for field in exchange.where if field.path == "status" for value in field.values]
+    return f"{exchange.action}({'/'.join(words[:2])})" if words else exchange.action
+
+
+_NAMES = {TAG: _FIRST, OTHER_TAG: _SECOND, INTERVAL: _RETRY_S, HEARTBEAT: _HEARTBEAT_S}
+# What a CALL holds where the case leaves it open.
+_REQUIRED: dict[str, dict[str, Any]] = {
+    "RemoteStartTransaction": {"idTag": _FIRST},
+    "DataTransfer": {"vendorId": "org.example.unknown"},
+}
+_SOMETHING: dict[str, Any] = {
+    "vendorId": "org.example.unknown",
+    "value": "true",
+    "key": ("HeartbeatInterval", _SAMPLED),
+    "connectorId": 1,
+    "idTagInfo/parentIdTag": _GROUP,
+}
