@@ -31,8 +31,11 @@ _HOSTS = {"127.0.0.1": "127.0.0.1", "::1": "[::1]"}  # where it may listen, and 
 _FILES = {
     "/": ("station.html", "text/html; charset=utf-8"),
     "/station.css": ("station.css", "text/css; charset=utf-8"),
-    "/station.js": ("station.js", "text/javascript; charset=utf-8"),
     "/station.svg": ("station.svg", "image/svg+xml"),
+    **{
+        f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
+        for name in ("station", "tiles", "messages", "common")
+    },
 }
 _SECRET = ("/", "/live")  # the rest is the same for everybody
 _POLICY = (
