@@ -28,15 +28,12 @@ from twin.engine.station import Act, Car
 from twin.protocol.schema import schema_of
 
 _HOSTS = {"127.0.0.1": "127.0.0.1", "::1": "[::1]"}  # where it may listen, and how a URL spells it
+_SCRIPT = "text/javascript; charset=utf-8"
 _FILES = {
     "/": ("station.html", "text/html; charset=utf-8"),
     "/station.css": ("station.css", "text/css; charset=utf-8"),
     "/station.svg": ("station.svg", "image/svg+xml"),
-    **{
-        f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
-        for name in ("station", "tiles", "messages", "common")
-    },
-}
+} | {f"/{name}.js": (f"{name}.js", _SCRIPT) for name in ("station", "tiles", "messages", "common")}
 _SECRET = ("/", "/live")  # the rest is the same for everybody
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src ws://{host}; "
@@ -100,10 +97,8 @@ class StationPage:
         self._hosts: frozenset[str] = frozenset()
         self._pages: set[_Page] = set()
         self._recent = _Backlog(_MOST_RECENT, _MOST_RECENT_HELD)
-        folder = files("twin.io").joinpath("page")
-        self._files = {
-            path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in _FILES.items()
-        }
+        folder = files("twin.io") / "page"
+        self._files = {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
@@ -173,7 +168,7 @@ class StationPage:
         return _response(200, body, kind, host)
 
     def _knows(self, tokens: list[str]) -> bool:
-        return len(tokens) == 1 and hmac.compare_digest(_utf8(tokens[0]), _utf8(self._token))
+        return len(tokens) == 1 and hmac.compare_digest(tokens[0].encode(), self._token.encode())
 
     # --- the WebSocket --------------------------------------------------------------------------------------
 
@@ -181,31 +176,31 @@ class StationPage:
         if len(self._pages) >= _MOST_PAGES:
             await socket.close(1013, "too many pages are open")
             return
-        page = _Page(self._recent)
+        page = _Page(socket, self._recent)
         self._pages.add(page)
         try:
             async with asyncio.TaskGroup() as both:
-                telling = both.create_task(self._tell(page, socket))
-                await self._listen(page, socket)
+                telling = both.create_task(self._tell(page))
+                await self._listen(page)
                 telling.cancel()
         finally:
             self._pages.discard(page)
 
-    async def _tell(self, page: "_Page", socket: ServerConnection) -> None:
+    async def _tell(self, page: "_Page") -> None:
         """Pushes, for as long as the page is there; while it does not read, its backlog drops the oldest."""
-        first: dict[str, Any] = {"run": self._run, "error_codes": _error_codes()}
+        first = {"run": self._run, "error_codes": _error_codes()}
         with suppress(ConnectionClosed):
             while True:
                 page.wake.clear()
-                await socket.send(page.push({**first, "state": self._view.snapshot()}))
+                await page.socket.send(page.push({**first, "state": self._view.snapshot()}))
                 first = {}
                 await asyncio.sleep(_BETWEEN_S)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(page.wake.wait(), _ANYWAY_S - _BETWEEN_S)
 
-    async def _listen(self, page: "_Page", socket: ServerConnection) -> None:
+    async def _listen(self, page: "_Page") -> None:
         with suppress(ConnectionClosed):
-            async for data in socket:
+            async for data in page.socket:
                 if error := self._obey(data):
                     page.errors.append(error)
                 page.wake.set()
@@ -253,7 +248,8 @@ class _Backlog:
 class _Page:
     """One open page: what it has not been told yet."""
 
-    def __init__(self, recent: _Backlog) -> None:
+    def __init__(self, socket: ServerConnection, recent: _Backlog) -> None:
+        self.socket = socket
         self.backlog = _Backlog(_MOST_ENTRIES, _MOST_HELD)
         for text in recent.waiting:
             self.backlog.add(text)
@@ -320,7 +316,3 @@ def _response(status: int, body: bytes, kind: str = "text/plain; charset=utf-8",
         }
     )
     return Response(status, HTTPStatus(status).phrase, headers, body)
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")

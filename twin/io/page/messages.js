@@ -60,12 +60,15 @@ function newRow(entry) {
   arrow.setAttribute("aria-hidden", "true");
   way.append(arrow, make("span", "unseen", toCsms ? "to the CSMS" : "from the CSMS"));
   way.title = toCsms ? "station to CSMS" : "CSMS to station";
-  const what = make("span", "what", entry.action || "(no action)");
+  const what = make("span", "what");
+  what.append(make("b", "", entry.action || "(no action)"));
   what.dataset.kind = entry.kind;
   what.title = entry.action || "";
-  if (entry.kind !== "call") what.append(make("i", "", ` ${entry.kind}`));
+  if (entry.kind !== "call") what.append(make("i", "", entry.kind));
   const took = make("span", "took", inTime(entry.round_trip_ms));
-  const when = make("time", "", new Date(entry.at_us / 1000).toISOString().slice(11, 23));
+  const stamp = new Date(entry.at_us / 1000).toISOString();
+  const when = make("time", "", stamp.slice(11, 19));
+  when.append(make("span", "", stamp.slice(19, 23)));
   head.append(when, way, what, took);
   const findings = entry.findings || [];
   if (findings.length) {

@@ -19,7 +19,7 @@ const STATUS = {
   "No power": ["idle", "M8 1.8v5.5M4.7 4.2a5 5 0 1 0 6.6 0"],
 };
 
-const VALUES = { car: "Car", power: "Power", current: "Current", tx: "Transaction", tag: "idTag" };
+const VALUES = { car: "Car", power: "Power", tx: "Transaction", tag: "idTag" };
 const NAMES = {
   Plug: "Plug a car in at",
   Unplug: "Unplug the car of",
@@ -67,7 +67,9 @@ function newTile(id) {
   const values = {};
   for (const [key, name] of Object.entries(VALUES)) {
     values[key] = make("dd");
-    list.append(make("dt", "", name), values[key]);
+    const row = make("div");
+    row.append(make("dt", "", name), values[key]);
+    list.append(row);
   }
   const buttons = make("div", "act");
   const plug = make("button");
@@ -96,15 +98,16 @@ function showTile(tile, one, powered) {
     tile.status.title = status;
   }
   const held = one.plugged || one.transaction !== null;
-  put(tile.energy, held ? inKilo(finite(one.energy_wh), "Wh") : "–");
+  const energy = held ? inKilo(finite(one.energy_wh), "Wh") : "–";
+  put(tile.energy, faulted ? one.error_code : energy);
+  tile.energy.classList.toggle("code", faulted);
   tile.energy.title = `Meter ${(finite(one.register_wh) / 1000).toFixed(3)} kWh`;
-  put(tile.values.car, faulted ? one.error_code : one.plugged ? "plugged in" : "none");
-  put(tile.values.car.previousSibling, faulted ? "Fault" : "Car");
-  put(tile.values.power, held ? inKilo(finite(one.power_w), "W") : "–");
-  put(tile.values.current, held ? `${finite(one.current_a).toFixed(1)} A` : "–");
+  put(tile.values.car, one.plugged ? "plugged in" : "none");
+  const amps = finite(one.current_a).toFixed(1);
+  put(tile.values.power, held ? `${inKilo(finite(one.power_w), "W")}, ${amps} A` : "–");
   put(tile.values.tx, one.transaction === null ? "–" : one.transaction);
   put(tile.values.tag, one.id_tag === null ? "–" : one.id_tag);
-  for (const key of ["car", "tx", "tag"]) tile.values[key].title = tile.values[key].textContent;
+  for (const key of ["tx", "tag"]) tile.values[key].title = tile.values[key].textContent;
   button(tile.plug, one.plugged ? "Unplug" : "Plug", one.id);
   button(tile.fault, faulted ? "Clear" : "Fault", one.id);
 }
