@@ -77,9 +77,8 @@ async def test_a_session_by_mouse() -> None:
         await says(page, 3, "Charging")
         bench.later(600)
         await expect(tile(page, 3).locator(".energy")).to_have_text("1.17 kWh")
-        await expect(tile(page, 3).locator("dd")).to_have_text(
-            ["plugged in", "7.00 kW, 32.1 A", "101", "CARD-1"]
-        )
+        await expect(tile(page, 3).locator("dd")).to_have_text(["plugged in", "7.00 kW", "101", "CARD-1"])
+        await expect(tile(page, 3).locator(".measured")).to_contain_text("32.1 A")
         await expect(page.locator("#load-pill dd")).to_have_text("7.00 kW, 1 charging")
         bench.later(1800)
         await says(page, 3, "SuspendedEV")
@@ -233,10 +232,12 @@ async def test_it_fits(width: int) -> None:
     for number in (1, 2):
         bench.act(Act(do="plug", connector_id=number, car=Car(power_w=22_000)))
         bench.act(Act(do="tag", tag=f"{number}" * 20))
+    bench.act(Act(do="fault", connector_id=3, error_code="EVCommunicationError"))
     bench.later(4_000)
     async with opened(bench, width=width) as page:
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        cut = await page.evaluate("""() => [...document.querySelectorAll('.badge span, .energy, .pill dd')]
+        cut = await page.evaluate("""() =>
+            [...document.querySelectorAll('.badge span, .measured span, .pill dd')]
             .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.textContent)""")
         assert cut == []
 
@@ -399,7 +400,7 @@ async def test_bad_acts_are_answered_and_the_page_lives() -> None:
             while not errors:
                 errors = (await pushed(socket))["errors"]
             assert len(errors) == 1
-            assert errors[0].startswith("not done: "), bad
+            assert errors[0].startswith("Not done: "), bad
         assert bench.acts == []
         await socket.send('{"do":"plug","connector_id":1,"car":{"pauses_s":[[0,5],[9,10]]}}')
         while not (await pushed(socket))["state"]["connectors"][0]["plugged"]:
@@ -424,7 +425,11 @@ async def test_a_slow_page_loses_the_oldest_messages_and_is_told() -> None:
 async def test_a_page_that_never_reads_holds_up_nobody() -> None:
     bench = Bench(TOKEN)
     entry = {"at_us": 0, "sender": "csms", "kind": "call", "action": "A", "message_id": "m", "findings": []}
-    async with bench.page.serve() as url, live(url) as slow, live(url, max_size=None) as quick:
+    async with (
+        bench.page.serve() as url,
+        live(url, max_size=None, max_queue=1) as slow,
+        live(url, max_size=None) as quick,
+    ):
         await pushed(quick)
         stuck = next(page for page in bench.page._pages if page.socket.remote_address == slow.local_address)
         got = 0

@@ -209,15 +209,15 @@ class StationPage:
     def _obey(self, data: str | bytes) -> str:
         """Do what a page asks for, or say why not."""
         if isinstance(data, bytes) or len(data) > _MOST_ACT:
-            return f"not done: an act is text of at most {_MOST_ACT} characters"
+            return f"Not done: an act is text of at most {_MOST_ACT} characters"
         try:
             act = msgspec.json.decode(data, type=Act)
             connectors = [connector["id"] for connector in self._view.snapshot()["connectors"]]
             if fault := _fault(act, connectors):
-                return f"not done: {fault}"
+                return f"Not done: {fault}"
             self._view.act(act)
         except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors
-            return f"not done: {str(error)[:200]}"
+            return f"Not done: {str(error)[:200]}"
         return ""
 
 

@@ -32,5 +32,8 @@ export function say(text) {
 }
 
 export const finite = (value) => (Number.isFinite(value) ? value : 0);
-export const inKilo = (value, unit) =>
-  Math.abs(value) < 1000 ? `${Math.round(value)} ${unit}` : `${(value / 1000).toFixed(2)} k${unit}`;
+// Three figures are enough: 840 Wh, 1.24 kWh, 24.5 kWh.
+export function inKilo(value, unit) {
+  if (Math.abs(value) < 1000) return `${Math.round(value)} ${unit}`;
+  return `${(value / 1000).toFixed(Math.abs(value) < 10_000 ? 2 : 1)} k${unit}`;
+}

@@ -62,7 +62,10 @@ function newTile(id) {
   const number = make("b", "", id);
   number.id = `connector-${id}`;
   head.append(number, badge);
-  const energy = make("p", "energy");
+  const measured = make("p", "measured");
+  const energy = make("span", "energy");
+  const current = make("span", "soft");
+  measured.append(energy, current);
   const list = make("dl");
   const values = {};
   for (const [key, name] of Object.entries(VALUES)) {
@@ -78,8 +81,8 @@ function newTile(id) {
   plug.addEventListener("click", () => togglePlug(id));
   fault.addEventListener("click", () => toggleFault(id));
   buttons.append(plug, fault);
-  root.append(head, energy, list, buttons);
-  tiles.set(id, { root, path, status, energy, values, plug, fault, last: null, drawn: "" });
+  root.append(head, measured, list, buttons);
+  tiles.set(id, { root, path, status, energy, current, values, plug, fault, last: null, drawn: "" });
   return root;
 }
 
@@ -103,8 +106,8 @@ function showTile(tile, one, powered) {
   tile.energy.classList.toggle("code", faulted);
   tile.energy.title = `Meter ${(finite(one.register_wh) / 1000).toFixed(3)} kWh`;
   put(tile.values.car, one.plugged ? "plugged in" : "none");
-  const amps = finite(one.current_a).toFixed(1);
-  put(tile.values.power, held ? `${inKilo(finite(one.power_w), "W")}, ${amps} A` : "–");
+  put(tile.current, held && !faulted ? `${finite(one.current_a).toFixed(1)} A` : "");
+  put(tile.values.power, held ? inKilo(finite(one.power_w), "W") : "–");
   put(tile.values.tx, one.transaction === null ? "–" : one.transaction);
   put(tile.values.tag, one.id_tag === null ? "–" : one.id_tag);
   for (const key of ["tx", "tag"]) tile.values[key].title = tile.values[key].textContent;
