@@ -19,7 +19,7 @@ const STATUS = {
   "No power": ["idle", "M8 1.8v5.5M4.7 4.2a5 5 0 1 0 6.6 0"],
 };
 
-const VALUES = { car: "Car", power: "Power", tx: "Transaction", tag: "idTag" };
+const VALUES = { car: "Car", power: "Power", current: "Current", tx: "Transaction", tag: "idTag" };
 const NAMES = {
   Plug: "Plug a car in at",
   Unplug: "Unplug the car of",
@@ -62,10 +62,7 @@ function newTile(id) {
   const number = make("b", "", id);
   number.id = `connector-${id}`;
   head.append(number, badge);
-  const measured = make("p", "measured");
-  const energy = make("span", "energy");
-  const current = make("span", "soft");
-  measured.append(energy, current);
+  const energy = make("p", "energy");
   const list = make("dl");
   const values = {};
   for (const [key, name] of Object.entries(VALUES)) {
@@ -81,8 +78,8 @@ function newTile(id) {
   plug.addEventListener("click", () => togglePlug(id));
   fault.addEventListener("click", () => toggleFault(id));
   buttons.append(plug, fault);
-  root.append(head, measured, list, buttons);
-  tiles.set(id, { root, path, status, energy, current, values, plug, fault, last: null, drawn: "" });
+  root.append(head, energy, list, buttons);
+  tiles.set(id, { root, path, status, energy, values, plug, fault, last: null, drawn: "" });
   return root;
 }
 
@@ -106,8 +103,8 @@ function showTile(tile, one, powered) {
   tile.energy.classList.toggle("code", faulted);
   tile.energy.title = `Meter ${(finite(one.register_wh) / 1000).toFixed(3)} kWh`;
   put(tile.values.car, one.plugged ? "plugged in" : "none");
-  put(tile.current, held && !faulted ? `${finite(one.current_a).toFixed(1)} A` : "");
   put(tile.values.power, held ? inKilo(finite(one.power_w), "W") : "–");
+  put(tile.values.current, held ? `${finite(one.current_a).toFixed(1)} A` : "–");
   put(tile.values.tx, one.transaction === null ? "–" : one.transaction);
   put(tile.values.tag, one.id_tag === null ? "–" : one.id_tag);
   for (const key of ["tx", "tag"]) tile.values[key].title = tile.values[key].textContent;
