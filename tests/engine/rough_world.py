@@ -18,6 +18,7 @@ from twin.model import Call, CallResult, Fault, Finding, Frame, Kind, Severity, 
 from twin.protocol import codec
 
 HOP_US = 20_000
+_MOST_AT_ONCE = 500  # steps at one moment
 LOUD = (Severity.ERROR, Severity.WARNING)
 
 
@@ -47,6 +48,7 @@ class World:
         self.reachable = True
         self.up = False
         self._link = 0
+        self._still = 0
         self._order = 0
         self._heap: list[_Happening] = []
         self._analyzer = Analyzer() if judged else None
@@ -68,12 +70,12 @@ class World:
 
     def _step(self, at_us: int) -> None:
         self.steps += 1
+        self._still = 0 if at_us > self.now_us else self._still + 1
+        assert self._still < _MOST_AT_ONCE, "hangs: one moment without an end"
         self.now_us = max(self.now_us, at_us)
         timer_us = self.station.next_timer()
         if timer_us is not None and timer_us <= self.now_us:
             self.station.handle_timer(self.now_us)
-            following_us = self.station.next_timer()
-            assert following_us is None or following_us > self.now_us, "a timer that fires for ever"
         else:
             self._happen(heapq.heappop(self._heap))
         self._collect()
@@ -105,6 +107,9 @@ class World:
         self.run(200)
         for number in self.station.points:
             self.act(Act(do="unplug", connector_id=number))
+        for tx in list(self.station.transactions.values()):  # those that an unplug does not end
+            if not tx.ended:
+                self.act(Act(do="tag", tag=tx.id_tag))
         for _ in range(most_s // 400):
             self.run(400)
             if self.station.online and self.station.uplink.idle and not self.station.transactions:

@@ -164,10 +164,14 @@ def behaviour_of(seed: int, quirks: frozenset[str] = frozenset()) -> Behaviour:
     )
 
 
+EXCUSED: frozenset[str] = frozenset()
+JUDGED = True
+
+
 def live(seed: int, moves: int, behaviour: Behaviour) -> World:
     """A seeded life of ``moves`` moves and its quiet end."""
     rng = Random(seed)  # noqa: S311  # as above
-    world = World(behaviour, seed)
+    world = World(behaviour, seed, excused=EXCUSED, judged=JUDGED)
     for _ in range(moves):
         make(world, rng.choice(WEIGHTED), rng.getrandbits(32))
     world.quieten()

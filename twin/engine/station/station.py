@@ -29,6 +29,7 @@ from twin.protocol.timestamps import format_us, parse_stamp
 SECOND_US = 1_000_000
 _DAY_US = 86_400 * SECOND_US
 _ACCEPTED_WAIT_US = 60 * SECOND_US  # Boot unanswered or refused with interval 0: the station's own back-off
+_TIMEOUT_S = 60  # where MessageTimeout is 0: a station that waits for no answer would never boot again
 _RESET_US = {"Soft": 60 * SECOND_US, "Hard": 5 * SECOND_US}
 _MISSED_HEARTBEATS = 3
 _MOST_ANSWERS = 256  # CALLs of the CSMS that wait for their answer; more are dropped
@@ -84,6 +85,7 @@ class Station:
         self._offset_us = self.behaviour.clock_offset_ms * 1000
         self._resetting = ""
         self._missed = 0
+        self._zero_sent = ""  # the status of connector 0, as last sent
         self._answers: deque[tuple[int, Call]] = deque()
         self._commands: list[Command | Persist] = []
         self._timers: dict[Timer, int] = {}
@@ -104,6 +106,9 @@ class Station:
         self._set(("connect", 0), now_us + self.behaviour.boot_ms * 1000)
 
     def connected(self, now_us: int) -> None:
+        if not (self.powered and self.network):  # it went while the handshake was under way
+            self._commands.append(Close(1006, abrupt=True))
+            return
         self.up, self._connecting = True, False
         self._missed = 0
         if "loses-stop" in self.quirks:
@@ -280,7 +285,7 @@ class Station:
 
     def _down(self, now_us: int, *, abrupt: bool) -> None:
         """Everything volatile is gone; what was persisted stays."""
-        self.powered = False
+        self.powered = self._connecting = False
         self._resetting = ""
         for tx in self._open():
             reading = self.points[tx.connector_id].outlet.read(now_us)
@@ -316,6 +321,10 @@ class Station:
         """Connected and accepted: the CSMS can be asked."""
         return self.up and self.registration is Registration.ACCEPTED
 
+    @property
+    def _zero_status(self) -> str:
+        return "Available" if self.operative0 else "Unavailable"
+
     def _connect(self, _: int, now_us: int) -> None:
         if not self.powered or self.up or self._connecting:
             return
@@ -334,6 +343,8 @@ class Station:
         for call in lost:
             if isinstance(call, Outgoing) and call.action == "Authorize":
                 self._authorize_failed(call.note, now_us)
+            if isinstance(call, Outgoing) and call.action == "StatusNotification":
+                self._sent_status(call, arrived=False)
         for point in self.points.values():
             point.told = point.sent
             point.asking = False
@@ -347,6 +358,8 @@ class Station:
         """Connected again without a boot: what changed is told, the queue goes on (3.7, 4.9)."""
         self._backoff_s = self.behaviour.backoff_s[0]
         self._start_heartbeat(now_us)
+        if self._zero_sent != self._zero_status:
+            self._queue_status(0, self._zero_status, "NoError", now_us)
         for point in self.points.values():
             if point.sent is None or point.sent != (point.status(now_us), point.fault or "NoError"):
                 point.told = None
@@ -400,7 +413,7 @@ class Station:
 
     def _tell_all(self, now_us: int) -> None:
         """ER 3.22: connector 0 and 1 to N, with the current status."""
-        self._queue_status(0, "Available" if self.operative0 else "Unavailable", "NoError", now_us)
+        self._queue_status(0, self._zero_status, "NoError", now_us)
         for point in self.points.values():
             if "no-status-after-boot" in self.quirks and point.connector_id == 1:
                 continue
@@ -441,16 +454,24 @@ class Station:
             payload = self._bound(call, now_us) if isinstance(call, Queued) else call.payload
             if isinstance(call, Queued):
                 call.attempts += 1
-            due_us = now_us + self.configuration.count("MessageTimeout") * SECOND_US
+            timeout_s = self.configuration.count("MessageTimeout") or _TIMEOUT_S
+            due_us = now_us + timeout_s * SECOND_US
             self._commands.append(Send(self.uplink.sent(call, payload, due_us)))
-            if isinstance(call, Outgoing) and call.action == "StatusNotification" and call.note is not None:
-                call.note[0].sent = call.note[1]
+            if isinstance(call, Outgoing) and call.action == "StatusNotification":
+                self._sent_status(call, arrived=True)
             if self.behaviour.heartbeat_mode == "inactivity" and accepted:
                 self._start_heartbeat(now_us)
         self._set_message_timer()
         self._set_retry()
         if self._resetting and (self.uplink.idle or not self.up):
             self._reset_now(0, now_us)
+
+    def _sent_status(self, call: Outgoing, *, arrived: bool) -> None:
+        """What was last said of a connector; nothing, if the link went before it was answered."""
+        if call.note is not None:
+            call.note[0].sent = call.note[1] if arrived else None
+        else:
+            self._zero_sent = call.payload["status"] if arrived else ""
 
     def _bound(self, queued: Queued, now_us: int) -> dict[str, Any]:
         """The transactionId is the CSMS's at the moment of sending, or -1 after Start was given up."""
@@ -637,6 +658,8 @@ class Station:
     # --- transactions ---------------------------------------------------------------------------------------
 
     def _begin(self, point: Point, tag: str, parent: str, now_us: int) -> None:
+        for old in [old for old in self._open() if old.connector_id == point.connector_id]:
+            self._finish(old, old.resume_reason, now_us, resumed=True)  # started offline before the boot: in order
         self._last_local += 1
         point.outlet.enable(now_us)
         reading = point.outlet.read(now_us)
@@ -899,8 +922,7 @@ class Station:
         """After ChangeAvailability: the connectors that changed, 0 first."""
         for number in numbers:
             if number == 0:
-                status = "Available" if self.operative0 else "Unavailable"
-                self._queue_status(0, status, "NoError", now_us)
+                self._queue_status(0, self._zero_status, "NoError", now_us)
             else:
                 self.notify(self.points[number], now_us)
 
