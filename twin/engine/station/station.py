@@ -85,6 +85,7 @@ class Station:
         self._offset_us = self.behaviour.clock_offset_ms * 1000
         self._resetting = ""
         self._missed = 0
+        self._ticked_us = 0  # the last clock-aligned tick by the station's own clock
         self._zero_sent = ""  # the status of connector 0, as last sent
         self._answers: deque[tuple[int, Call]] = deque()
         self._commands: list[Command | Persist] = []
@@ -175,7 +176,7 @@ class Station:
                 self._plug(point, act, now_us)
             case "unplug" if point and point.outlet.plugged:
                 self._unplug(point, now_us)
-            case "tag" if self.powered:
+            case "tag" if self.powered and not self._resetting:
                 self._tag(act.tag, now_us)
             case "fault" if point and not point.fault:
                 self._fault(point, act.error_code, now_us)
@@ -187,6 +188,8 @@ class Station:
             case "power on" if not self.powered:
                 self.powered = True
                 self.start(now_us)
+            case "power on" if self._resetting == "Power":
+                self._resetting = "Power back"
             case "link down" if self.network:
                 self.network = False
                 self._close(abrupt=True)
@@ -199,7 +202,7 @@ class Station:
         point.outlet.plug(act.car, now_us)
         point.post_tx = point.timed_out = False
         authorization = point.authorization
-        if authorization is not None:
+        if authorization is not None and not self._resetting:
             point.authorization = None
             self._cancel(("time-out", point.connector_id))
             self.notify(point, now_us)
@@ -236,7 +239,7 @@ class Station:
 
     def _tag(self, tag: str, now_us: int) -> None:
         """One reader for all connectors: the same tag stops, another one is asked about first."""
-        own = next((tx for tx in self._open() if tx.id_tag.casefold() == tag.casefold()), None)
+        own = next((tx for tx in self._running() if tx.id_tag.casefold() == tag.casefold()), None)
         if own is not None:
             if self.online and (self.behaviour.stop_authorize or "authorizes-stop" in self.quirks):
                 self._authorize(tag, ("stop", own.local_id), now_us)
@@ -274,7 +277,7 @@ class Station:
 
     def _power_off(self, now_us: int) -> None:
         if self.behaviour.ups:
-            for tx in list(self._open()):
+            for tx in self._running():
                 self._finish(tx, "PowerLoss", now_us)
             if self.up and self.uplink.queue:
                 self._resetting = "Power"
@@ -287,7 +290,7 @@ class Station:
         """Everything volatile is gone; what was persisted stays."""
         self.powered = self._connecting = False
         self._resetting = ""
-        for tx in self._open():
+        for tx in self._running():
             reading = self.points[tx.connector_id].outlet.read(now_us)
             tx.meter_wh, tx.meter_us = max(tx.meter_wh, reading.register_wh), now_us
             tx.resume_reason = tx.resume_reason or "PowerLoss"
@@ -425,6 +428,8 @@ class Station:
         stamp = parse_stamp(told) if isinstance(told, str) else None
         if stamp is not None:
             self._offset_us = stamp.at_us - now_us
+            if ("aligned", 0) in self._timers:
+                self._set_aligned(now_us)
 
     def _start_heartbeat(self, now_us: int) -> None:
         interval_s = self.configuration.count("HeartbeatInterval")
@@ -463,7 +468,7 @@ class Station:
                 self._start_heartbeat(now_us)
         self._set_message_timer()
         self._set_retry()
-        if self._resetting and (self.uplink.idle or not self.up):
+        if self._resetting and (self.uplink.idle or not self.online):  # said, or it must wait for the boot
             self._reset_now(0, now_us)
 
     def _sent_status(self, call: Outgoing, *, arrived: bool) -> None:
@@ -604,7 +609,7 @@ class Station:
         """A tag of the same group stops, unless a plugged car waits for one (one reader, many connectors)."""
         if not parent or any(p.free and p.outlet.plugged and not p.post_tx for p in self.points.values()):
             return None
-        return next((tx for tx in self._open() if tx.parent_tag == parent), None)
+        return next((tx for tx in self._running() if tx.parent_tag == parent), None)
 
     def _authorize_failed(self, note: tuple[str, int, str], now_us: int) -> None:
         point = self.points.get(note[1]) if note[0] == "remote" else None
@@ -618,7 +623,7 @@ class Station:
     def _accept_tag(self, tag: str, parent: str, point: Point | None, now_us: int, *, remote: bool) -> None:
         """The oldest plugged car gets it; without one a free connector waits for a plug (9.1.6)."""
         point = point or self.connector_for_tag()
-        if point is None or not (point.free or point.asking):
+        if point is None or self._resetting or not (point.free or point.asking):
             return
         if point.outlet.plugged:
             if point.post_tx or point.timed_out:
@@ -658,8 +663,9 @@ class Station:
     # --- transactions ---------------------------------------------------------------------------------------
 
     def _begin(self, point: Point, tag: str, parent: str, now_us: int) -> None:
-        for old in [old for old in self._open() if old.connector_id == point.connector_id]:
-            self._finish(old, old.resume_reason, now_us, resumed=True)  # started offline before the boot: in order
+        for old in self._open():
+            if old.connector_id == point.connector_id:  # power was lost in it: it ends before this one begins
+                self._finish(old, old.resume_reason, now_us, resumed=True)
         self._last_local += 1
         point.outlet.enable(now_us)
         reading = point.outlet.read(now_us)
@@ -779,6 +785,15 @@ class Station:
     def _open(self) -> list[Tx]:
         return [tx for tx in self.transactions.values() if not tx.ended]
 
+    def _running(self) -> list[Tx]:
+        """Those that no loss of power has interrupted."""
+        return [tx for tx in self._open() if self.points[tx.connector_id].transaction == tx.local_id]
+
+    @property
+    def restarting(self) -> bool:
+        """A reset, or the end of the power, is under way: nothing new begins."""
+        return bool(self._resetting)
+
     def _tx_of(self, point: Point) -> Tx | None:
         return self.transactions.get(point.transaction) if point.transaction is not None else None
 
@@ -821,10 +836,14 @@ class Station:
             self._cancel(("aligned", 0))
             return
         local_us = now_us + self._offset_us
+        if 0 < self._ticked_us - local_us < interval_us:  # the clock was set back over a tick: not twice
+            local_us = self._ticked_us
         since_midnight = local_us % _DAY_US
-        self._set(("aligned", 0), now_us + interval_us - since_midnight % interval_us)
+        due_us = local_us + interval_us - since_midnight % interval_us - self._offset_us
+        self._set(("aligned", 0), due_us)
 
     def _aligned(self, _: int, now_us: int) -> None:
+        self._ticked_us = now_us + self._offset_us
         for point in self.points.values():
             tx = self._tx_of(point)
             if tx is not None or self.behaviour.aligned_idle:
@@ -961,14 +980,16 @@ class Station:
 
     def reset(self, kind: str, now_us: int) -> None:
         """5.14: every transaction is stopped, then the station boots; Hard does not wait for the answers."""
+        if self._resetting.startswith("Power"):
+            return  # it is going down already
         reason = f"{kind}Reset"
         wait_us = _RESET_US.get(kind, _RESET_US["Hard"])
         silent = "no-stop-after-reset" in self.quirks
         if (kind == "Hard" and self.behaviour.hard_reset_stop == "after") or silent:
-            for tx in self._open():
+            for tx in self._running():
                 tx.resume_reason = reason
         else:
-            for tx in self._open():
+            for tx in self._running():
                 self._finish(tx, reason, now_us)
         self._resetting = kind
         self._set(("reset", 0), now_us + wait_us)
@@ -981,7 +1002,7 @@ class Station:
             self._down(now_us, abrupt=True)
             return
         self._cancel(("reset", 0))
-        self._down(now_us, abrupt=False)
+        self._down(now_us, abrupt=kind == "Power back")
         self.powered = True
         self.start(now_us)
 
