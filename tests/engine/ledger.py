@@ -68,7 +68,7 @@ class Ledger:
         flight = self.flying.pop(message_id, None)
         if flight is None or flight.delivery is None:
             return
-        if not isinstance(payload, dict):
+        if payload is None:
             self._failed(flight.delivery)
             return
         flight.delivery.done = True

@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.engine.hostile import CSMS_ACTIONS, bent, legal
 from twin.model import Call
-from twin.protocol.timestamps import format_us
 
 SECOND_US = 1_000_000
 TAGS = tuple(f"TAG{number:04}" for number in range(1, 7))
@@ -24,6 +23,7 @@ MOODS: dict[str, dict[str, int]] = {
     "mixed": {"answer": 12, "late": 2, "silence": 1, "error": 2, "odd": 1, "close": 1, "abort": 1, "twice": 1},
 }
 ERRORS = ("InternalError", "GenericError", "NotSupported", "ProtocolError", "SecurityError")
+NOW = "@now"  # the world writes the time there when the answer leaves
 ODD_IDS: tuple[Any, ...] = (0, -1, -7, 2**31, 10**30, "7", None, 1.5, [], True)
 
 # Values that a CSMS may write: what a station must take, and what it must not.
@@ -70,12 +70,12 @@ class RoughCsms:
         """From now on everything is answered at once and nobody refused."""
         self.mood, self.boots, self.refused, self.interval_s = "healthy", [], {}, 300
 
-    def reply(self, call: Call, now_us: int) -> list[tuple[int, str]]:
+    def reply(self, call: Call) -> list[tuple[int, str]]:
         """What it does about a CALL, each after so many µs: the text of an answer, "close" or "abort"."""
         fates = MOODS[self.mood]
         fate = self.rng.choices(list(fates), list(fates.values()))[0]
         soon_us = self.rng.randint(5_000, 900_000) if self.mood != "healthy" else 50_000
-        answer = json.dumps([3, call.message_id, self._answer(call, now_us)])
+        answer = json.dumps([3, call.message_id, self._answer(call)])
         match fate:
             case "answer":
                 return [(soon_us, answer)]
@@ -87,21 +87,20 @@ class RoughCsms:
                 text = json.dumps([4, call.message_id, self.rng.choice(ERRORS), "", {}])
                 return [(soon_us, text)]
             case "odd":
-                return [(soon_us, self._odd(call, now_us))]
+                return [(soon_us, self._odd(call))]
             case "close" | "abort":
                 return [(soon_us, self.rng.choice((answer, fate))), (soon_us + self.rng.randint(0, 2) * 1_000, fate)]
             case _:
                 return []
 
-    def _answer(self, call: Call, now_us: int) -> dict[str, Any]:
+    def _answer(self, call: Call) -> dict[str, Any]:
         payload = call.payload if isinstance(call.payload, dict) else {}
-        now = format_us(now_us)[:23] + "Z"
         match call.action:
             case "BootNotification":
                 status = self.boots.pop(0) if self.boots else "Accepted"
-                return {"status": status, "currentTime": now, "interval": self.interval_s}
+                return {"status": status, "currentTime": NOW, "interval": self.interval_s}
             case "Heartbeat":
-                return {"currentTime": now}
+                return {"currentTime": NOW}
             case "Authorize":
                 return {"idTagInfo": self._info(payload)}
             case "StartTransaction":
@@ -122,9 +121,9 @@ class RoughCsms:
         info = {"status": self.refused.get(tag, "Accepted")}
         return info | ({"parentIdTag": self.groups[tag]} if tag in self.groups else {})
 
-    def _odd(self, call: Call, now_us: int) -> str:
+    def _odd(self, call: Call) -> str:
         """An answer that breaks its schema, or the framing."""
-        answer = self._answer(call, now_us)
+        answer = self._answer(call)
         if "transactionId" in answer and self.rng.random() < 0.5:
             answer["transactionId"] = self.rng.choice(ODD_IDS)
         else:

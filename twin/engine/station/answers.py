@@ -152,6 +152,8 @@ def _change_availability(station: "Station", payload: dict[str, Any], now_us: in
 
 
 def _reset(station: "Station", payload: dict[str, Any], now_us: int) -> Answer:
+    if station.restarting:
+        return {"status": "Rejected"}, None
     return {"status": "Accepted"}, lambda: station.reset(payload["type"], now_us)
 
 

@@ -257,7 +257,8 @@ class Station:
         if self.configuration.flag("LocalPreAuthorize") and self._cached(tag):
             self._accept_tag(tag, "", None, now_us, remote=False)
             return
-        self._authorize(tag, ("tag", 0), now_us)
+        if not self._asked_about(tag):
+            self._authorize(tag, ("tag", 0), now_us)
 
     def _may_start_offline(self, tag: str) -> bool:
         if not self.configuration.flag("LocalAuthorizeOffline"):
@@ -498,8 +499,10 @@ class Station:
         flight = self.uplink.in_flight.pop(message.message_id, None)
         if flight is None:
             return  # late, or to nothing
-        payload = message.payload if isinstance(message, CallResult) else None
-        self._settle(flight.call, payload if isinstance(payload, dict) else None, now_us)
+        payload = None
+        if isinstance(message, CallResult):  # null is {} (OCPP-J table 5); whatever else it is, it arrived
+            payload = message.payload if isinstance(message.payload, dict) else {}
+        self._settle(flight.call, payload, now_us)
 
     def _expired(self, _: int, now_us: int) -> None:
         for flight in [f for f in self.uplink.in_flight.values() if f.due_us <= now_us]:
@@ -569,6 +572,14 @@ class Station:
             self.uplink.queue[0].next_us = 0
 
     # --- authorization --------------------------------------------------------------------------------------
+
+    def _asked_about(self, tag: str) -> bool:
+        """An Authorize for it waits or is on its way: a second swipe changes nothing."""
+        waiting = [*self.uplink.urgent, *(flight.call for flight in self.uplink.in_flight.values())]
+        return any(
+            isinstance(call, Outgoing) and call.action == "Authorize" and call.payload["idTag"] == tag
+            for call in waiting
+        )
 
     def _authorize(self, tag: str, note: tuple[str, int], now_us: int) -> None:
         self.uplink.urgent.append(Outgoing("Authorize", {"idTag": tag}, (*note, tag)))
