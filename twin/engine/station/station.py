@@ -263,7 +263,9 @@ class Station:
     def _may_start_offline(self, tag: str) -> bool:
         if not self.configuration.flag("LocalAuthorizeOffline"):
             return False
-        return self._cached(tag) or self.configuration.flag("AllowOfflineTxForUnknownId")
+        if self.configuration.flag("AuthorizationCacheEnabled") and tag.casefold() in self.cache:
+            return self._cached(tag)
+        return self.configuration.flag("AllowOfflineTxForUnknownId")  # 9.1.1
 
     def _cached(self, tag: str) -> bool:
         enabled = self.configuration.flag("AuthorizationCacheEnabled")
@@ -674,8 +676,9 @@ class Station:
     # --- transactions ---------------------------------------------------------------------------------------
 
     def _begin(self, point: Point, tag: str, parent: str, now_us: int) -> None:
+        running = self._running()
         for old in self._open():
-            if old.connector_id == point.connector_id:  # power was lost in it: it ends before this one begins
+            if old not in running:  # power was lost in it, and no boot since: it ends before this one begins
                 self._finish(old, old.resume_reason, now_us, resumed=True)
         self._last_local += 1
         point.outlet.enable(now_us)
@@ -704,7 +707,7 @@ class Station:
         self._queue(tx.local_id, "start", payload)
         self.notify(point, now_us)
         self._watch_car(point, now_us)
-        if self.behaviour.first_sample == "at start":
+        if self.behaviour.first_sample == "at start" and self.configuration.count("MeterValueSampleInterval"):
             self._sample(point.connector_id, now_us)
         else:
             self._set_sample(point.connector_id, now_us)
