@@ -110,7 +110,7 @@ def _remote_start(station: "Station", payload: dict[str, Any], now_us: int) -> A
         )
     else:
         point = station.points.get(connector_id)
-    if point is None or not point.free or not station.online:
+    if point is None or not point.free or not station.online or station.restarting:
         return {"status": "Rejected"}, None
     chosen = point
     return {"status": "Accepted"}, lambda: station.ask_remote(payload["idTag"], chosen, now_us)
@@ -152,6 +152,8 @@ def _change_availability(station: "Station", payload: dict[str, Any], now_us: in
 
 
 def _reset(station: "Station", payload: dict[str, Any], now_us: int) -> Answer:
+    if station.restarting:
+        return {"status": "Rejected"}, None
     return {"status": "Accepted"}, lambda: station.reset(payload["type"], now_us)
 
 

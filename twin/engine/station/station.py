@@ -29,6 +29,7 @@ from twin.protocol.timestamps import format_us, parse_stamp
 SECOND_US = 1_000_000
 _DAY_US = 86_400 * SECOND_US
 _ACCEPTED_WAIT_US = 60 * SECOND_US  # Boot unanswered or refused with interval 0: the station's own back-off
+_TIMEOUT_S = 60  # where MessageTimeout is 0: a station that waits for no answer would never boot again
 _RESET_US = {"Soft": 60 * SECOND_US, "Hard": 5 * SECOND_US}
 _MISSED_HEARTBEATS = 3
 _MOST_ANSWERS = 256  # CALLs of the CSMS that wait for their answer; more are dropped
@@ -84,6 +85,8 @@ class Station:
         self._offset_us = self.behaviour.clock_offset_ms * 1000
         self._resetting = ""
         self._missed = 0
+        self._ticked_us = 0  # the last clock-aligned tick by the station's own clock
+        self._zero_sent = ""  # the status of connector 0, as last sent
         self._answers: deque[tuple[int, Call]] = deque()
         self._commands: list[Command | Persist] = []
         self._timers: dict[Timer, int] = {}
@@ -109,6 +112,9 @@ class Station:
         self._set(("connect", 0), now_us + self.behaviour.boot_ms * 1000)
 
     def connected(self, now_us: int) -> None:
+        if not (self.powered and self.network):  # it went while the handshake was under way
+            self._commands.append(Close(1006, abrupt=True))
+            return
         self.up, self._connecting = True, False
         self._missed = 0
         if "loses-stop" in self.quirks:
@@ -209,7 +215,7 @@ class Station:
                 self._plug(point, act, now_us)
             case "unplug" if point and point.outlet.plugged:
                 self._unplug(point, now_us)
-            case "tag" if self.powered:
+            case "tag" if self.powered and not self._resetting:
                 self._tag(act.tag, now_us)
             case "fault" if point and not point.fault:
                 self._fault(point, act.error_code, now_us)
@@ -221,6 +227,8 @@ class Station:
             case "power on" if not self.powered:
                 self.powered = True
                 self.start(now_us)
+            case "power on" if self._resetting == "Power":
+                self._resetting = "Power back"
             case "link down" if self.network:
                 self.network = False
                 self._close(abrupt=True)
@@ -233,7 +241,7 @@ class Station:
         point.outlet.plug(act.car, now_us)
         point.post_tx = point.timed_out = False
         authorization = point.authorization
-        if authorization is not None:
+        if authorization is not None and not self._resetting:
             point.authorization = None
             self._cancel(("time-out", point.connector_id))
             self.notify(point, now_us)
@@ -270,7 +278,7 @@ class Station:
 
     def _tag(self, tag: str, now_us: int) -> None:
         """One reader for all connectors: the same tag stops, another one is asked about first."""
-        own = next((tx for tx in self._open() if tx.id_tag.casefold() == tag.casefold()), None)
+        own = next((tx for tx in self._running() if tx.id_tag.casefold() == tag.casefold()), None)
         if own is not None:
             if self.online and (self.behaviour.stop_authorize or "authorizes-stop" in self.quirks):
                 self._authorize(tag, ("stop", own.local_id), now_us)
@@ -288,12 +296,15 @@ class Station:
         if self.configuration.flag("LocalPreAuthorize") and self._cached(tag):
             self._accept_tag(tag, "", None, now_us, remote=False)
             return
-        self._authorize(tag, ("tag", 0), now_us)
+        if not self._asked_about(tag):
+            self._authorize(tag, ("tag", 0), now_us)
 
     def _may_start_offline(self, tag: str) -> bool:
         if not self.configuration.flag("LocalAuthorizeOffline"):
             return False
-        return self._cached(tag) or self.configuration.flag("AllowOfflineTxForUnknownId")
+        if self.configuration.flag("AuthorizationCacheEnabled") and tag.casefold() in self.cache:
+            return self._cached(tag)
+        return self.configuration.flag("AllowOfflineTxForUnknownId")  # 9.1.1
 
     def _cached(self, tag: str) -> bool:
         enabled = self.configuration.flag("AuthorizationCacheEnabled")
@@ -308,7 +319,7 @@ class Station:
 
     def _power_off(self, now_us: int) -> None:
         if self.behaviour.ups:
-            for tx in list(self._open()):
+            for tx in self._running():
                 self._finish(tx, "PowerLoss", now_us)
             if self.up and self.uplink.queue:
                 self._resetting = "Power"
@@ -319,9 +330,9 @@ class Station:
 
     def _down(self, now_us: int, *, abrupt: bool) -> None:
         """Everything volatile is gone; what was persisted stays."""
-        self.powered = False
+        self.powered = self._connecting = False
         self._resetting = ""
-        for tx in self._open():
+        for tx in self._running():
             reading = self.points[tx.connector_id].outlet.read(now_us)
             tx.meter_wh, tx.meter_us = max(tx.meter_wh, reading.register_wh), now_us
             tx.resume_reason = tx.resume_reason or "PowerLoss"
@@ -355,6 +366,10 @@ class Station:
         """Connected and accepted: the CSMS can be asked."""
         return self.up and self.registration is Registration.ACCEPTED
 
+    @property
+    def _zero_status(self) -> str:
+        return "Available" if self.operative0 else "Unavailable"
+
     def _connect(self, _: int, now_us: int) -> None:
         if not self.powered or self.up or self._connecting:
             return
@@ -373,6 +388,8 @@ class Station:
         for call in lost:
             if isinstance(call, Outgoing) and call.action == "Authorize":
                 self._authorize_failed(call.note, now_us)
+            if isinstance(call, Outgoing) and call.action == "StatusNotification":
+                self._sent_status(call, arrived=False)
         for point in self.points.values():
             point.told = point.sent
             point.asking = False
@@ -386,6 +403,8 @@ class Station:
         """Connected again without a boot: what changed is told, the queue goes on (3.7, 4.9)."""
         self._backoff_s = self.behaviour.backoff_s[0]
         self._start_heartbeat(now_us)
+        if self._zero_sent != self._zero_status:
+            self._queue_status(0, self._zero_status, "NoError", now_us)
         for point in self.points.values():
             if point.sent is None or point.sent != (point.status(now_us), point.fault or "NoError"):
                 point.told = None
@@ -439,7 +458,7 @@ class Station:
 
     def _tell_all(self, now_us: int) -> None:
         """ER 3.22: connector 0 and 1 to N, with the current status."""
-        self._queue_status(0, "Available" if self.operative0 else "Unavailable", "NoError", now_us)
+        self._queue_status(0, self._zero_status, "NoError", now_us)
         for point in self.points.values():
             if "no-status-after-boot" in self.quirks and point.connector_id == 1:
                 continue
@@ -451,6 +470,8 @@ class Station:
         stamp = parse_stamp(told) if isinstance(told, str) else None
         if stamp is not None:
             self._offset_us = stamp.at_us - now_us
+            if ("aligned", 0) in self._timers:
+                self._set_aligned(now_us)
 
     def _start_heartbeat(self, now_us: int) -> None:
         interval_s = self.configuration.count("HeartbeatInterval")
@@ -480,16 +501,24 @@ class Station:
             payload = self._bound(call, now_us) if isinstance(call, Queued) else call.payload
             if isinstance(call, Queued):
                 call.attempts += 1
-            due_us = now_us + self.configuration.count("MessageTimeout") * SECOND_US
+            timeout_s = self.configuration.count("MessageTimeout") or _TIMEOUT_S
+            due_us = now_us + timeout_s * SECOND_US
             self._commands.append(Send(self.uplink.sent(call, payload, due_us)))
-            if isinstance(call, Outgoing) and call.action == "StatusNotification" and call.note is not None:
-                call.note[0].sent = call.note[1]
+            if isinstance(call, Outgoing) and call.action == "StatusNotification":
+                self._sent_status(call, arrived=True)
             if self.behaviour.heartbeat_mode == "inactivity" and accepted:
                 self._start_heartbeat(now_us)
         self._set_message_timer()
         self._set_retry()
-        if self._resetting and (self.uplink.idle or not self.up):
+        if self._resetting and (self.uplink.idle or not self.online):  # said, or it must wait for the boot
             self._reset_now(0, now_us)
+
+    def _sent_status(self, call: Outgoing, *, arrived: bool) -> None:
+        """What was last said of a connector; nothing, if the link went before it was answered."""
+        if call.note is not None:
+            call.note[0].sent = call.note[1] if arrived else None
+        else:
+            self._zero_sent = call.payload["status"] if arrived else ""
 
     def _bound(self, queued: Queued, now_us: int) -> dict[str, Any]:
         """The transactionId is the CSMS's at the moment of sending, or -1 after Start was given up."""
@@ -511,8 +540,10 @@ class Station:
         flight = self.uplink.in_flight.pop(message.message_id, None)
         if flight is None:
             return  # late, or to nothing
-        payload = message.payload if isinstance(message, CallResult) else None
-        self._settle(flight.call, payload if isinstance(payload, dict) else None, now_us)
+        payload = None
+        if isinstance(message, CallResult):  # null is {} (OCPP-J table 5); whatever else it is, it arrived
+            payload = message.payload if isinstance(message.payload, dict) else {}
+        self._settle(flight.call, payload, now_us)
 
     def _expired(self, _: int, now_us: int) -> None:
         for flight in [f for f in self.uplink.in_flight.values() if f.due_us <= now_us]:
@@ -583,6 +614,14 @@ class Station:
 
     # --- authorization --------------------------------------------------------------------------------------
 
+    def _asked_about(self, tag: str) -> bool:
+        """An Authorize for it waits or is on its way: a second swipe changes nothing."""
+        waiting = [*self.uplink.urgent, *(flight.call for flight in self.uplink.in_flight.values())]
+        return any(
+            isinstance(call, Outgoing) and call.action == "Authorize" and call.payload["idTag"] == tag
+            for call in waiting
+        )
+
     def _authorize(self, tag: str, note: tuple[str, int], now_us: int) -> None:
         self.uplink.urgent.append(Outgoing("Authorize", {"idTag": tag}, (*note, tag)))
 
@@ -622,7 +661,7 @@ class Station:
         """A tag of the same group stops, unless a plugged car waits for one (one reader, many connectors)."""
         if not parent or any(p.free and p.outlet.plugged and not p.post_tx for p in self.points.values()):
             return None
-        return next((tx for tx in self._open() if tx.parent_tag == parent), None)
+        return next((tx for tx in self._running() if tx.parent_tag == parent), None)
 
     def _authorize_failed(self, note: tuple[str, int, str], now_us: int) -> None:
         point = self.points.get(note[1]) if note[0] == "remote" else None
@@ -636,7 +675,7 @@ class Station:
     def _accept_tag(self, tag: str, parent: str, point: Point | None, now_us: int, *, remote: bool) -> None:
         """The oldest plugged car gets it; without one a free connector waits for a plug (9.1.6)."""
         point = point or self.connector_for_tag()
-        if point is None or not (point.free or point.asking):
+        if point is None or self._resetting or not (point.free or point.asking):
             return
         if point.outlet.plugged:
             if point.post_tx or point.timed_out:
@@ -676,6 +715,10 @@ class Station:
     # --- transactions ---------------------------------------------------------------------------------------
 
     def _begin(self, point: Point, tag: str, parent: str, now_us: int) -> None:
+        running = self._running()
+        for old in self._open():
+            if old not in running:  # power was lost in it, and no boot since: it ends before this one begins
+                self._finish(old, old.resume_reason, now_us, resumed=True)
         self._last_local += 1
         point.outlet.enable(now_us)
         reading = point.outlet.read(now_us)
@@ -703,7 +746,7 @@ class Station:
         self._queue(tx.local_id, "start", payload)
         self.notify(point, now_us)
         self._watch_car(point, now_us)
-        if self.behaviour.first_sample == "at start":
+        if self.behaviour.first_sample == "at start" and self.configuration.count("MeterValueSampleInterval"):
             self._sample(point.connector_id, now_us)
         else:
             self._set_sample(point.connector_id, now_us)
@@ -795,6 +838,15 @@ class Station:
     def _open(self) -> list[Tx]:
         return [tx for tx in self.transactions.values() if not tx.ended]
 
+    def _running(self) -> list[Tx]:
+        """Those that no loss of power has interrupted."""
+        return [tx for tx in self._open() if self.points[tx.connector_id].transaction == tx.local_id]
+
+    @property
+    def restarting(self) -> bool:
+        """A reset, or the end of the power, is under way: nothing new begins."""
+        return bool(self._resetting)
+
     def _tx_of(self, point: Point) -> Tx | None:
         return self.transactions.get(point.transaction) if point.transaction is not None else None
 
@@ -837,10 +889,14 @@ class Station:
             self._cancel(("aligned", 0))
             return
         local_us = now_us + self._offset_us
+        if 0 < self._ticked_us - local_us < interval_us:  # the clock was set back over a tick: not twice
+            local_us = self._ticked_us
         since_midnight = local_us % _DAY_US
-        self._set(("aligned", 0), now_us + interval_us - since_midnight % interval_us)
+        due_us = local_us + interval_us - since_midnight % interval_us - self._offset_us
+        self._set(("aligned", 0), due_us)
 
     def _aligned(self, _: int, now_us: int) -> None:
+        self._ticked_us = now_us + self._offset_us
         for point in self.points.values():
             tx = self._tx_of(point)
             if tx is not None or self.behaviour.aligned_idle:
@@ -938,8 +994,7 @@ class Station:
         """After ChangeAvailability: the connectors that changed, 0 first."""
         for number in numbers:
             if number == 0:
-                status = "Available" if self.operative0 else "Unavailable"
-                self._queue_status(0, status, "NoError", now_us)
+                self._queue_status(0, self._zero_status, "NoError", now_us)
             else:
                 self.notify(self.points[number], now_us)
 
@@ -978,14 +1033,16 @@ class Station:
 
     def reset(self, kind: str, now_us: int) -> None:
         """5.14: every transaction is stopped, then the station boots; Hard does not wait for the answers."""
+        if self._resetting.startswith("Power"):
+            return  # it is going down already
         reason = f"{kind}Reset"
         wait_us = _RESET_US.get(kind, _RESET_US["Hard"])
         silent = "no-stop-after-reset" in self.quirks
         if (kind == "Hard" and self.behaviour.hard_reset_stop == "after") or silent:
-            for tx in self._open():
+            for tx in self._running():
                 tx.resume_reason = reason
         else:
-            for tx in self._open():
+            for tx in self._running():
                 self._finish(tx, reason, now_us)
         self._resetting = kind
         self._set(("reset", 0), now_us + wait_us)
@@ -998,7 +1055,7 @@ class Station:
             self._down(now_us, abrupt=True)
             return
         self._cancel(("reset", 0))
-        self._down(now_us, abrupt=False)
+        self._down(now_us, abrupt=kind == "Power back")
         self.powered = True
         self.start(now_us)
 

@@ -1,0 +1,213 @@
+"""Whatever people, cars, networks and the CSMS do, the station keeps its word: a stateful property.
+
+Every happening is a step, and every step is checked: see ``ledger`` for what must hold.
+"""
+
+import json
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from tests.engine.rough_csms import MOODS, REFUSALS, TAGS
+from tests.engine.rough_world import World
+from tests.engine.hostile import bent
+from twin.engine.station import Act, Behaviour, Car
+
+CONNECTORS = 3
+
+
+def _any_connector(rng: Random) -> int:
+    return rng.randint(1, CONNECTORS)
+
+
+def _car(rng: Random) -> Car:
+    starts = sorted(rng.sample(range(30, 3_000), 4))
+    return Car(
+        power_w=rng.choice((1_400.0, 3_520.0, 7_040.0)),
+        taper_from_wh=rng.choice((None, 200.0, 2_000.0)),
+        taper_s=rng.choice((60.0, 1_200.0)),
+        full_wh=rng.choice((None, 100.0, 1_500.0)),
+        delay_s=rng.choice((0.0, 0.0, 5.0)),
+        pauses_s=rng.choice(((), ((starts[0], starts[1]), (starts[2], starts[3])))),
+    )
+
+
+def _plug(world: World, rng: Random) -> None:
+    world.act(Act(do="plug", connector_id=_any_connector(rng), car=_car(rng)))
+
+
+def _unplug(world: World, rng: Random) -> None:
+    world.act(Act(do="unplug", connector_id=_any_connector(rng)))
+
+
+def _tag(world: World, rng: Random) -> None:
+    world.act(Act(do="tag", tag=rng.choice(TAGS)))
+
+
+def _fault(world: World, rng: Random) -> None:
+    number, code = _any_connector(rng), rng.choice(("InternalError", "GroundFailure", "OverVoltage"))
+    world.act(Act(do="fault", connector_id=number, error_code=code))
+    world.run(rng.choice((0.0, 1.0, 100.0)))
+    world.act(Act(do="clear", connector_id=number))
+
+
+def _power(world: World, rng: Random) -> None:
+    world.act(Act(do="power off"))
+    world.run(rng.choice((0.0, 1.0, 30.0, 600.0)))
+    world.act(Act(do="power on"))
+
+
+def _link(world: World, rng: Random) -> None:
+    world.act(Act(do="link down"))
+    world.run(rng.choice((0.0, 0.5, 20.0, 300.0)))
+    world.act(Act(do="link up"))
+
+
+def _unreachable(world: World, rng: Random) -> None:
+    world.reachable = not world.reachable
+
+
+def _hang_up(world: World, rng: Random) -> None:
+    world.hang_up(abrupt=rng.random() < 0.5)
+
+
+def _mood(world: World, rng: Random) -> None:
+    world.csms.mood = rng.choice(list(MOODS))
+
+
+def _boots(world: World, rng: Random) -> None:
+    world.csms.boots = rng.choices(("Pending", "Rejected", "Accepted"), k=rng.randint(1, 3))
+    world.csms.interval_s = rng.choice((0, 5, 30, 300))
+
+
+def _cards(world: World, rng: Random) -> None:
+    world.csms.refused = {tag: rng.choice(REFUSALS) for tag in rng.sample(TAGS, rng.randint(0, 2))}
+    world.csms.groups = dict.fromkeys(rng.sample(TAGS, rng.randint(0, 3)), "GROUP")
+
+
+def _call(world: World, rng: Random) -> None:
+    action, payload = world.csms.own_call(CONNECTORS)
+    _ask(world, rng, action, payload)
+
+
+def _odd_call(world: World, rng: Random) -> None:
+    action, payload = world.csms.own_call(CONNECTORS)
+    _ask(world, rng, rng.choice((action, action, action, "Bogus")), bent(payload, rng))
+
+
+def _reset(world: World, rng: Random) -> None:
+    _ask(world, rng, "Reset", {"type": rng.choice(("Soft", "Hard"))})
+
+
+def _ask(world: World, rng: Random, action: str, payload: object) -> None:
+    world.say(json.dumps([2, f"c{rng.getrandbits(64):x}", action, payload]))
+
+
+def _wait(world: World, rng: Random) -> None:
+    world.run(rng.choice((5.0, 60.0, 61.0, 400.0, 1_800.0)))
+
+
+# Every move with its weight; each is followed by a short wait.
+MOVES: dict[str, tuple[int, Callable[[World, Random], None]]] = {
+    "plug": (5, _plug),
+    "unplug": (3, _unplug),
+    "tag": (6, _tag),
+    "fault": (1, _fault),
+    "power": (1, _power),
+    "link": (2, _link),
+    "unreachable": (1, _unreachable),
+    "hang up": (1, _hang_up),
+    "mood": (2, _mood),
+    "boots": (1, _boots),
+    "cards": (1, _cards),
+    "call": (4, _call),
+    "odd call": (2, _odd_call),
+    "reset": (1, _reset),
+    "wait": (4, _wait),
+}
+WEIGHTED = [name for name, (weight, _) in MOVES.items() for _ in range(weight)]
+
+
+def make(world: World, name: str, seed: int) -> None:
+    rng = Random(seed)  # noqa: S311  # a seeded world, no secret
+    MOVES[name][1](world, rng)
+    world.run(rng.choice((0.0, 0.01, 0.3, 2.0, 20.0)))
+
+
+def behaviour_of(seed: int, quirks: frozenset[str] = frozenset()) -> Behaviour:
+    """Any variant of the product, drawn."""
+    rng = Random(seed)  # noqa: S311  # as above
+    return Behaviour(
+        connectors=CONNECTORS,
+        cache=rng.choice(("absent", "disabled", "on")),
+        allow_offline=rng.random() < 0.3,
+        ups=rng.random() < 0.3,
+        evse_stop_key=rng.choice(("RW", "R", "absent")),
+        ev_disconnect_status=rng.choice(("Finishing", "Available")),
+        first_sample=rng.choice(("after interval", "at start")),
+        aligned_idle=rng.random() < 0.2,
+        heartbeat_mode=rng.choice(("period", "inactivity")),
+        id_timeout_s=rng.choice((0, 0, 45)),
+        reconnect_order=rng.choice(("queue", "status")),
+        max_keys_policy=rng.choice(("full", "truncate", "error")),
+        hard_reset_stop=rng.choice(("before", "after")),
+        non_core_error=rng.choice(("NotSupported", "NotImplemented")),
+        pending_remote=rng.choice(("Rejected", "CALLERROR")),
+        fault_ends_transaction=rng.random() < 0.7,
+        transaction_data_limit=rng.choice((0, 0, 3)),
+        quirks=quirks,
+    )
+
+
+# What rules hold against the station here, and it is not to blame: the rule, and words of its detail.
+EXCUSED: dict[str, str] = {
+    # a person, the mains or the network did it; no proxy can see that
+    "H014": "after CALLERROR number",  # the network went shortly after
+    "H011": "BootNotification after a reconnection",  # power was cut at the end of an outage
+    "B003": "BootNotification",  # Pending for 300 s, and power was cut in between
+    "S013": "Preparing for",  # a tag waits at one connector, a car was plugged into another
+    "S008": "then Faulted, then",  # the fault ended the transaction
+    "T003": "StartTransaction with an idTag answered",  # offline, without a cache to remember it
+    # the link, or the CSMS, went before it could be done
+    "J010": "unanswered",  # or the station was Rejected
+    "B013": "BootNotification",  # the first ones were refused, or went with the link
+    "T028": "ransaction",  # or Stop was refused, and the reset did not wait longer
+    "T008": "is open",  # the answer to Start went with the link: Start came twice, with two ids
+    "T032": "no StopTransaction within",  # sent twice around a lost link, the status after it
+    "R003": "overtakes a failed",  # as for T008: repeated after an answer that never arrived, then given up
+    "T018": "was accepted",  # the reset, then many boots, then the queue
+    # others of its CALLs went before: the CSMS was slow, or refused them
+    "R002": "sent again",
+    "R012": "the queue begins",  # what failed before the outage waits for its retry
+    "M001": "no sample for",
+    "M005": "no transactionId while",
+    "P012": "behind the time",
+    "S010": "transaction",
+    "T005": "is open",
+    "T020": "then StopTransaction",
+    # two things that only look like one
+    "P002": "after RemoteStart",  # a swipe of the same card, after the CSMS refused the remote one
+    "J018": "BootNotification comes before",  # the retry was due
+    "N004": "no answer",  # Rejected: nothing may be answered
+    "T021": "Rejected",  # the second RemoteStop, while StopTransaction waits
+    "R006": "attempts configured",  # fewer since it was sent last
+    # the CSMS's answer could not be read, or hardly
+    "B002": "while BootNotification is unanswered",
+    "B007": "unanswered while Pending",
+    "T011": "unknown transactionId -1",
+}
+JUDGED = True
+
+
+def live(seed: int, moves: int, behaviour: Behaviour) -> World:
+    """A seeded life of ``moves`` moves and its quiet end."""
+    rng = Random(seed)  # noqa: S311  # as above
+    world = World(behaviour, seed, excused=EXCUSED, judged=JUDGED)
+    for _ in range(moves):
+        make(world, rng.choice(WEIGHTED), rng.getrandbits(32))
+    world.quieten()
+    return world
