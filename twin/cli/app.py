@@ -549,3 +549,66 @@ def run(
         as_json=json,
     )
     raise typer.Exit(verb.run(options))
+
+
+@app.command()
+def certify(
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="Against the model on a virtual clock; the default.")
+    ] = False,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Live: be the CSMS of a station that connects.")
+    ] = None,
+    model: Annotated[
+        bool, typer.Option("--model", help="Live: our model connects over a loopback socket.")
+    ] = False,
+    hands: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Live: run it for each physical step instead of asking."),
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Only this case, such as TC_012; repeatable.")
+    ] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="certified, cache-offline or ups. Default: the first that fits a case.")
+    ] = None,
+    interval: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=SECONDS", help="Written before each case; repeatable.")
+    ] = None,
+    quirk: Annotated[
+        list[str] | None, typer.Option(help="What the model does wrong; see twin run --list-quirks.")
+    ] = None,
+    connectors: Annotated[int, typer.Option(min=1, max=20, help="Connectors of the model.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of everything random in the model.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.1, max=1000, help="With --model: how fast time runs.")] = 1.0,
+    html: Annotated[Path | None, typer.Option(help="Write the filled-in certificate as one page.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML, a test case each.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the traffic.")] = None,
+    json: Json = False,
+) -> None:
+    """Drive our reading of the OCTT Core cases. It is no OCTT, and nothing here passes one.
+
+    Examples: twin certify --virtual; twin certify --case TC_036 --interval MeterValueSampleInterval=7;
+    twin certify --quirk unlocks; twin certify --listen 127.0.0.1:9000 --html sheet.html
+    """
+    from twin.cli import certify as verb
+
+    if virtual and (listen or model):
+        raise typer.BadParameter("--virtual needs no socket: leave --listen and --model out")
+    options = verb.Options(
+        listen=listen,
+        model=model,
+        hands=hands,
+        cases=tuple(case or ()),
+        variant=variant,
+        intervals=tuple(interval or ()),
+        quirks=tuple(quirk or ()),
+        connectors=connectors,
+        seed=seed,
+        speed=speed,
+        html=html,
+        junit=junit,
+        output=output,
+        as_json=json,
+    )
+    raise typer.Exit(verb.certify(options))

@@ -5,10 +5,11 @@ or where a rule that says the same as the case finds an error or a warning of th
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from twin.certificate.case_words import Applies, Case, Doing, Needs
 from twin.certificate.cases import CASES
@@ -16,12 +17,14 @@ from twin.engine.case_verdict import Verdict
 from twin.engine.cases import CaseBook
 from twin.engine.checked import check_frames
 from twin.engine.examiner import Examiner
+from twin.engine.machine import Command
 from twin.engine.station import PROFILES, Act, Behaviour, Station
 from twin.engine.virtual import converse
-from twin.model import Fault, Finding, Frame, Severity
+from twin.model import Fault, Finding, Frame, Kind, Severity
 
 _SECOND_US = 1_000_000
-_DAY_US = 86_400 * _SECOND_US
+_MINUTE_US = 60 * _SECOND_US
+_DAY_US = 1_440 * _MINUTE_US
 _POWER_US = 5 * _SECOND_US
 _HOP_US = 40_000
 VIRTUAL_START_US = 1_767_225_600 * _SECOND_US  # 2026-01-01T00:00:00Z: a virtual run needs some day
@@ -81,15 +84,26 @@ class ModelHands:
 
     busy = False
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
+    def __init__(
+        self, act: Callable[[Act, int], None], act_at: Callable[[Act, int], None], connectors: int
+    ) -> None:
+        self._act = act
+        self._act_at = act_at
+        self._connectors = connectors
 
     def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None:
         for act, after_us in acts_of(doing, connector_id, tag):
             if after_us:
-                self._station.act_at(act, now_us + after_us)
+                self._act_at(act, now_us + after_us)
             else:
-                self._station.act(act, now_us)
+                self._act(act, now_us)
+
+    def tidy(self, now_us: int) -> None:
+        self._act(Act(do="power on"), now_us)
+        self._act(Act(do="link up"), now_us)
+        for number in range(1, self._connectors + 1):
+            self._act(Act(do="unplug", connector_id=number), now_us)
+            self._act(Act(do="clear", connector_id=number), now_us)
 
 
 def acts_of(doing: Doing, connector_id: int, tag: str) -> list[tuple[Act, int]]:
@@ -142,37 +156,32 @@ def variant_for(case: Case, variants: Mapping[str, Behaviour]) -> str:
     return next((name for name, behaviour in variants.items() if not lacks(case, behaviour)), "")
 
 
+class Driven(msgspec.Struct, frozen=True, kw_only=True):
+    """One case with its traffic; no frames where it is not applicable."""
+
+    examined: Examined
+    frames: tuple[Frame, ...] = ()
+
+
 def certify_virtually(
     cases: Sequence[Case] = CASES,
     *,
     variants: Mapping[str, Behaviour] = PROFILES,
     intervals: Mapping[str, int] = {},
-    quirks: frozenset[str] = frozenset(),
     random: Callable[[], float] = lambda: 0.5,
-) -> list[Examined]:
-    """Every case against the model on the virtual clock, each against a station fresh from the box."""
-    return [
-        examine(
-            case, variant_for(case, variants), variants, intervals=intervals, quirks=quirks, random=random
+) -> Iterator[Driven]:
+    """Each case against a station fresh from the box, one after the other on one virtual clock."""
+    start_us = VIRTUAL_START_US
+    for case in cases:
+        variant = variant_for(case, variants)
+        if not variant:
+            yield Driven(examined=not_applicable(case, variants))
+            continue
+        frames, examiner = drive(
+            case, variants[variant], intervals=intervals, random=random, start_us=start_us
         )
-        for case in cases
-    ]
-
-
-def examine(
-    case: Case,
-    variant: str,
-    variants: Mapping[str, Behaviour] = PROFILES,
-    *,
-    intervals: Mapping[str, int] = {},
-    quirks: frozenset[str] = frozenset(),
-    random: Callable[[], float] = lambda: 0.5,
-) -> Examined:
-    """One case against one variant of the model; not applicable where ``variant`` is empty."""
-    if not variant:
-        return not_applicable(case, variants)
-    frames, examiner = drive(case, variants[variant], intervals=intervals, quirks=quirks, random=random)
-    return judge(case, examiner, frames, variant)
+        yield Driven(examined=judge(case, examiner, frames, variant), frames=tuple(frames))
+        start_us = frames[-1].at_us // _MINUTE_US * _MINUTE_US + 2 * _MINUTE_US if frames else start_us
 
 
 def not_applicable(case: Case, variants: Mapping[str, Behaviour]) -> Examined:
@@ -187,36 +196,108 @@ def drive(
     behaviour: Behaviour,
     *,
     intervals: Mapping[str, int] = {},
-    quirks: frozenset[str] = frozenset(),
     random: Callable[[], float] = lambda: 0.5,
+    start_us: int = VIRTUAL_START_US,
 ) -> tuple[list[Frame], Examiner]:
     """The traffic of one case on the virtual clock, as a proxy would see it."""
-    ids = itertools.count(1)
-    station = Station(
-        msgspec.structs.replace(behaviour, quirks=behaviour.quirks | quirks),
-        random=random,
-        new_message_id=lambda: f"s{next(ids)}",
-    )
-    asked, transactions = itertools.count(1), itertools.count(101)
+    ids, asked, transactions = itertools.count(1), itertools.count(1), itertools.count(101)
+    station = Station(behaviour, random=random, new_message_id=lambda: f"s{next(ids)}")
     examiner = Examiner(
         case,
-        ModelHands(station),
+        ModelHands(station.act, station.act_at, behaviour.connectors),
         intervals=intervals,
         new_message_id=lambda: f"c{next(asked)}",
         new_transaction_id=lambda: next(transactions),
     )
-    station.start(VIRTUAL_START_US)
+    station.start(start_us)
     frames = converse(
         station,
         examiner,
         station_id=STATION_ID,
-        start_us=VIRTUAL_START_US,
-        until_us=VIRTUAL_START_US + 30 * _DAY_US,
+        start_us=start_us,
+        until_us=start_us + 30 * _DAY_US,
         connected=False,
         hop_us=_HOP_US,
         done=lambda: examiner.done,
     )
     return frames, examiner
+
+
+def joined(driven: Iterable[Driven]) -> list[Frame]:
+    """The traffic of all cases as one capture; between two of them there is a new station, so a gap."""
+    frames: list[Frame] = []
+    for number, one in enumerate((one for one in driven if one.frames), start=1):
+        if frames:
+            gap = {"reason": "restart", "before": one.examined.case_id}
+            first = one.frames[0]
+            frames.append(
+                replace(first, seq=0, link="", station="", kind=Kind.GAP, sender=None, text=None, facts=gap)
+            )
+        frames += [replace(frame, link=f"{number}-{frame.link}") for frame in one.frames]
+    return [replace(frame, seq=seq) for seq, frame in enumerate(frames, start=1)]
+
+
+class Examination:
+    """Cases one after the other as one Machine, for a station that stays connected meanwhile."""
+
+    def __init__(
+        self,
+        cases: Iterable[Case],
+        examiner_of: Callable[[Case], Examiner],
+        finished: Callable[[Case, Examiner], None],
+    ) -> None:
+        self._cases = iter(cases)
+        self._examiner_of = examiner_of
+        self._finished = finished
+        self._up = False
+        self.case: Case | None = None
+        self._examiner: Examiner | None = None
+        self._left: list[Command] = []
+        self.done = False
+
+    def start(self, now_us: int) -> None:
+        """The first case begins."""
+        self.case = next(self._cases, None)
+        self.done = self.case is None
+        self._examiner = None if self.case is None else self._examiner_of(self.case)
+        if self._examiner is not None and self._up:
+            self._examiner.connected(now_us)
+
+    def connected(self, now_us: int) -> None:
+        self._up = True
+        if self._examiner is not None:
+            self._examiner.connected(now_us)
+            self._go_on(now_us)
+
+    def disconnected(self, now_us: int) -> None:
+        self._up = False
+        if self._examiner is not None:
+            self._examiner.disconnected(now_us)
+            self._go_on(now_us)
+
+    def receive(self, text: str, now_us: int) -> None:
+        if self._examiner is not None:
+            self._examiner.receive(text, now_us)
+            self._go_on(now_us)
+
+    def handle_timer(self, now_us: int) -> None:
+        if self._examiner is not None:
+            self._examiner.handle_timer(now_us)
+            self._go_on(now_us)
+
+    def next_timer(self) -> int | None:
+        return self._examiner.next_timer() if self._examiner is not None else None
+
+    def take(self) -> list[Command]:
+        left, self._left = self._left, []
+        return left + (self._examiner.take() if self._examiner is not None else [])
+
+    def _go_on(self, now_us: int) -> None:
+        examiner, case = self._examiner, self.case
+        if examiner is not None and case is not None and examiner.done:
+            self._left += examiner.take()  # its last answers
+            self._finished(case, examiner)
+            self.start(now_us)
 
 
 def judge(case: Case, examiner: Examiner, frames: Sequence[Frame], variant: str = "") -> Examined:

@@ -60,12 +60,17 @@ _RETRY_S, _HEARTBEAT_S = 11, 7  # what a BootNotification is told where the case
 
 
 class Hands(Protocol):
-    """Who does what people, the mains and the network do. ``busy`` until the last step was done."""
+    """Who does what people, the mains and the network do. ``busy`` until the last step was done.
+
+    ``tidy`` asks for what a test leaves behind: no cable plugged in, no fault, power and network there.
+    """
 
     @property
     def busy(self) -> bool: ...
 
     def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None: ...
+
+    def tidy(self, now_us: int) -> None: ...
 
 
 class _Heard(msgspec.Struct, frozen=True):
@@ -90,8 +95,9 @@ type _Program = Generator[_Until, bool, str]  # told whether it came; gives what
 class Examiner:
     """One case as a Machine at the CSMS's end.
 
-    ``intervals`` are written before the case (key: seconds); the certified values stay otherwise. When
-    ``done``, ``missing`` says what the station owed and did not send, ``stuck`` why the case could not
+    ``intervals`` are written before the case (key: seconds); the certified values stay otherwise. A station
+    that is not ``fresh`` from the box is reset first, and gets its settings back afterwards. When ``done``,
+    ``missing`` says what the station owed and did not send, ``stuck`` why the case could not
     begin, ``began_us`` when its own steps did.
     """
 
@@ -101,10 +107,13 @@ class Examiner:
         hands: Hands,
         *,
         intervals: Mapping[str, int] = {},
+        fresh: bool = True,
         new_message_id: Callable[[], str],
         new_transaction_id: Callable[[], int],
     ) -> None:
         self.case = case
+        self._fresh = fresh
+        self._changed: dict[str, str] = {}  # settings as they were
         self.done = False
         self.stuck = ""
         self.missing = ""
@@ -126,9 +135,9 @@ class Examiner:
         self._now_us = 0
         self._program: _Program = self._run()
         self._wait: _Until | None = None
-        self._shares_parent = any(
-            Check.SAME_PARENT in step.checks for step in case.steps if isinstance(step, Exchange)
-        )
+        exchanges = [exchange for step in case.steps for exchange in _exchanges(step)]
+        self._shares_parent = any(Check.SAME_PARENT in exchange.checks for exchange in exchanges)
+        self._asks_for_configuration = any(exchange.action == "GetConfiguration" for exchange in exchanges)
 
     # --- Machine --------------------------------------------------------------------------------------------
 
@@ -231,8 +240,15 @@ class Examiner:
             stuck = stuck or (yield from self._step(step))
         self.stuck = stuck
         self.began_us = self._now_us
-        if stuck:
-            return ""
+        missing = "" if stuck else (yield from self._go_through())
+        yield from self._sleep(_QUIET_S)
+        # Traffic tells that time has passed, and that the station is still there.
+        yield from self._call("GetConfiguration", {"key": ["HeartbeatInterval"]})
+        if not self._fresh:
+            yield from self._put_back()
+        return missing
+
+    def _go_through(self) -> _Program:
         for step in self.case.steps:
             missing = yield from self._step(step)
             if missing:
@@ -242,10 +258,21 @@ class Examiner:
                 missing = yield from self._await(step, 0)
                 if missing:
                     return missing
-        yield from self._sleep(_QUIET_S)
         return ""
 
+    def _put_back(self) -> Generator[_Until, bool, None]:
+        """The station as it was: nothing plugged in, every connector operative, the settings of before."""
+        self._hands.tidy(self._now_us)
+        yield self._within(_PEOPLE_S, lambda: not self._hands.busy)
+        yield self._within(_BOOT_S, lambda: self._up)
+        yield from self._call("ChangeAvailability", {"connectorId": 0, "type": "Operative"})
+        for key, value in self._changed.items():
+            yield from self._call("ChangeConfiguration", {"key": key, "value": value})
+
     def _prepare(self) -> _Program:
+        yield self._within(_BOOT_S, lambda: self._up)
+        if not self._fresh:
+            yield from self._call("Reset", {"type": "Hard"})
         booted = yield self._within(_BOOT_S, lambda: any(h.action == "BootNotification" for h in self._heard))
         if not booted:
             return "no BootNotification came"
@@ -268,6 +295,7 @@ class Examiner:
             status = ((yield from self._call("ChangeConfiguration", written)) or {}).get("status")
             if status != "Accepted":
                 return f"ChangeConfiguration({setting.key}, {value}) was answered {status or 'with nothing'}"
+            self._changed.setdefault(setting.key, self._config.get(setting.key.casefold(), ""))
             changed = True
         if changed:
             missing = yield from self._read()
@@ -283,7 +311,7 @@ class Examiner:
     def _read(self) -> _Program:
         """Every configuration value: a case passes only where what it rests on was observed."""
         answer = yield from self._call("GetConfiguration", {})
-        if answer is None and self.case.id != "TC_019":
+        if answer is None and not self._asks_for_configuration:
             return "GetConfiguration was not answered"
         for entry in (answer or {}).get("configurationKey", []):
             if isinstance(entry, dict) and isinstance(entry.get("key"), str):

@@ -51,6 +51,7 @@ class _Conversation:
         self.order = 0
         self.link = 0
         self.up = False
+        self.draining: Side | None = None  # who still gets what was sent before a Close frame
 
     def run(self, until_us: int | None, connected: bool, done: Callable[[], bool]) -> list[Frame]:
         if connected:
@@ -83,9 +84,10 @@ class _Conversation:
 
     def _happen(self, happening: _Happening) -> None:
         if happening.what == "text":
-            if self.up:
+            if self.up or happening.side is self.draining:
                 self.machines[happening.side].receive(happening.text, self.now_us)
         elif happening.what == "down":
+            self.draining = None
             for side in Side:
                 self.machines[side].disconnected(self.now_us)
         else:
@@ -115,6 +117,7 @@ class _Conversation:
 
     def _close(self, side: Side, command: Close) -> None:
         self.up = False
+        self.draining = None if command.abrupt else side.other
         if not command.abrupt:
             self._frame(Kind.CLOSE, side, facts={"code": command.code, "reason": command.reason})
         self._frame(Kind.END, None, facts={"abrupt": command.abrupt, "by": side.value})

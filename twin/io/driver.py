@@ -114,6 +114,9 @@ class Live:
     # --- a Peer ---------------------------------------------------------------------------------------------
 
     def opened(self, socket: Socket, facts: dict[str, Any]) -> None:
+        if (left := self._socket) is not None:  # a station that comes again has given up the old one
+            self.closed(left, _NO_CLOSE, "")
+            left.abort()
         self._link = next(self._links)
         self._socket, self._closing, self._dialling = socket, False, None
         self._note(Kind.OPEN, facts=facts)
@@ -127,7 +130,9 @@ class Live:
         self.machine.receive(text, self.pace.now_us())
         self.obey()
 
-    def closed(self, code: int, reason: str) -> None:
+    def closed(self, socket: Socket, code: int, reason: str) -> None:
+        if socket is not self._socket:
+            return
         self._socket = None
         if not self._closing and code != _NO_CLOSE:
             self._note(Kind.CLOSE, self._side.other, facts={"code": code, "reason": reason})

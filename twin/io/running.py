@@ -107,6 +107,11 @@ class LiveStation:
         self.live.obey()
         self._changed()
 
+    def act_at(self, act: Act, at_us: int) -> None:
+        """It will happen then."""
+        self.station.act_at(act, at_us)
+        self.live.obey()
+
     def watch(self, message: Watch, changed: Callable[[], None]) -> None:
         """``message`` is told of every OCPP message, ``changed`` that the station may look different."""
         self._watch, self._changed = message, changed

@@ -46,13 +46,13 @@ class Socket(Protocol):
 
 
 class Peer(Protocol):
-    """Who uses a connection. ``closed`` comes once for every ``opened``; 1006 where nobody said Close."""
+    """Who uses connections. ``closed`` comes once for every ``opened``; 1006 where nobody said Close."""
 
     def opened(self, socket: Socket, facts: dict[str, Any]) -> None: ...
 
     def received(self, text: str) -> None: ...
 
-    def closed(self, code: int, reason: str) -> None: ...
+    def closed(self, socket: Socket, code: int, reason: str) -> None: ...
 
 
 class _End(asyncio.Protocol):
@@ -87,7 +87,7 @@ class _End(asyncio.Protocol):
             self._deadline.cancel()
         if self._open and self.peer is not None:
             self._open = False
-            self.peer.closed(self.wire.close_code or _NO_CLOSE, self.wire.close_reason or "")
+            self.peer.closed(self, self.wire.close_code or _NO_CLOSE, self.wire.close_reason or "")
 
     def send(self, text: str) -> None:
         if self.wire.state is State.OPEN:

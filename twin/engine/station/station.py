@@ -265,9 +265,7 @@ class Station:
                 return
             self._finish(tx, "EVDisconnected", now_us, notify=False)
             point.outlet.unplug(now_us)
-            if self.behaviour.ev_disconnect_status == "Finishing" and point.operative:
-                point.dwell = True
-                self._set(("dwell", point.connector_id), now_us + self.behaviour.finishing_ms * 1000)
+            self._dwell(point, now_us)
             self.notify(point, now_us, info=EV_DISCONNECTED if point.dwell else "")
             return
         point.outlet.unplug(now_us)
@@ -814,6 +812,8 @@ class Station:
             self._cancel(("car", point.connector_id))
             self.persist(f"register/{point.connector_id}", str(reading.register_mwh).encode())
             self._take_scheduled(point)
+            if not point.outlet.plugged:
+                self._dwell(point, now_us)
         if early:
             self._queue_status(point.connector_id, "Available", "NoError", now_us)
             self._late[point.connector_id] = (tx.local_id, payload)
@@ -984,6 +984,12 @@ class Station:
             point.told = (status, code)
         for _ in range(2 if "repeats-status" in self.quirks else 1):
             self.uplink.urgent.append(Outgoing("StatusNotification", payload, note, tries))
+
+    def _dwell(self, point: Point, now_us: int) -> None:
+        """A transaction that ends without a car is Finishing for a moment (4.9), whoever unplugged it."""
+        if self.behaviour.ev_disconnect_status == "Finishing" and point.operative:
+            point.dwell = True
+            self._set(("dwell", point.connector_id), now_us + self.behaviour.finishing_ms * 1000)
 
     def _dwelt(self, number: int, now_us: int) -> None:
         self.points[number].dwell = False

@@ -1,0 +1,159 @@
+"""Test cases live: the CSMS that examines a real station, and whoever does the physical steps for it."""
+
+import asyncio
+import itertools
+import shlex
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+
+from twin.certificate.case_words import Case, Doing
+from twin.engine.certify import Driven, Examination, judge
+from twin.engine.examiner import Examiner, Hands
+from twin.io import websocket
+from twin.io.driver import FrameLog, Live, Pace
+from twin.io.recorder import station_of
+from twin.model import Frame, Side
+
+_FIRST_TRANSACTION_ID = 500_001
+
+
+class People:
+    """Asks for each step on the terminal and goes on when Enter is pressed."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self._say = say
+        self._waiting: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._waiting is not None
+
+    def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None:
+        self._ask(f"{doing.value}{_detail(doing, connector_id, tag)}")
+
+    def tidy(self, now_us: int) -> None:
+        self._ask("unplug every cable, clear every fault; power and network are on")
+
+    def _ask(self, what: str) -> None:
+        self._say(f">> {what}, then press Enter")
+        self._waiting = asyncio.get_running_loop().create_task(self._answered())
+
+    async def _answered(self) -> None:
+        line = await asyncio.to_thread(sys.stdin.readline)
+        if not line:
+            self._say("nobody is at the terminal any more: what follows is taken as done")
+        self._waiting = None
+        self.wake()
+
+
+class CommandHands:
+    """Runs a command for each step: the words of the step, the connector and the idTag are its arguments."""
+
+    def __init__(self, command: str, say: Callable[[str], None]) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self._command = shlex.split(command)
+        self._say = say
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._running is not None
+
+    def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None:
+        self._start(doing.name.lower(), str(connector_id), tag)
+
+    def tidy(self, now_us: int) -> None:
+        self._start("tidy", "0", "")
+
+    def _start(self, *arguments: str) -> None:
+        self._running = asyncio.get_running_loop().create_task(self._run(arguments))
+
+    async def _run(self, arguments: Sequence[str]) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(*self._command, *arguments)
+            code = await process.wait()
+            problem = f"ended with {code}" if code else ""
+        except OSError as error:
+            problem = str(error)
+        if problem:
+            self._say(f"{shlex.join(self._command)} {' '.join(arguments)}: {problem}")
+        self._running = None
+        self.wake()
+
+
+def _detail(doing: Doing, connector_id: int, tag: str) -> str:
+    if doing in (Doing.TAG, Doing.OTHER_TAG):
+        return f" {tag}"
+    if doing in (Doing.PLUG, Doing.UNPLUG, Doing.UNPLUG_STATION, Doing.FAULT, Doing.LOCK_FAILURE):
+        return f" at connector {connector_id}"
+    return ""
+
+
+class LiveExamination:
+    """Serves one station and takes it through ``cases``; the others that connect are refused."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        hands: Hands,
+        pace: Pace,
+        *,
+        intervals: Mapping[str, int] = {},
+        variant: str = "",
+        told: Callable[[Driven], None],
+        began: Callable[[Case], None] = lambda case: None,
+    ) -> None:
+        ids = itertools.count(_FIRST_TRANSACTION_ID)
+        self.log = FrameLog(now_us=pace.now_us)
+        self.done = asyncio.Event()
+        self._pace = pace
+        self._told = told
+        self._began = began
+        self._variant = variant
+        self._first = 0  # place of the first frame of the case
+        self._live: Live | None = None
+        self._examination = Examination(
+            cases,
+            lambda case: Examiner(
+                case,
+                hands,
+                intervals=intervals,
+                fresh=False,
+                new_message_id=lambda: str(uuid.uuid4()),
+                new_transaction_id=lambda: next(ids),
+            ),
+            self._finished,
+        )
+
+    def peer_of(self, path: str, authorization: str) -> websocket.Peer | None:
+        """Who talks to the station behind this path."""
+        station = station_of(path)
+        if self._live is None:
+            self._live = Live(self._examination, Side.CSMS, station, pace=self._pace, log=self.log)
+            self._examination.start(self._pace.now_us())
+            self._tell()
+        return self._live if self._live.station == station else None
+
+    def wake(self) -> None:
+        """A physical step is done."""
+        if self._live is not None:
+            self._examination.handle_timer(self._pace.now_us())
+            self._live.obey()
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _finished(self, case: Case, examiner: Examiner) -> None:
+        frames: tuple[Frame, ...] = tuple(self.log.frames[self._first :])
+        self._first = len(self.log.frames)
+        self._told(Driven(examined=judge(case, examiner, frames, self._variant), frames=frames))
+        asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self._examination.case is not None:
+            self._began(self._examination.case)
+        if self._examination.done:
+            self.done.set()
