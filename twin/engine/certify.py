@@ -229,9 +229,8 @@ def joined(driven: Iterable[Driven]) -> list[Frame]:
     for number, one in enumerate((one for one in driven if one.frames), start=1):
         if frames:
             gap = {"reason": "restart", "before": one.examined.case_id}
-            first = one.frames[0]
             frames.append(
-                replace(first, seq=0, link="", station="", kind=Kind.GAP, sender=None, text=None, facts=gap)
+                replace(frames[-1], link="", station="", kind=Kind.GAP, sender=None, text=None, facts=gap)
             )
         frames += [replace(frame, link=f"{number}-{frame.link}") for frame in one.frames]
     return [replace(frame, seq=seq) for seq, frame in enumerate(frames, start=1)]

@@ -107,6 +107,7 @@ class Live:
         self._socket: Socket | None = None
         self._closing = False  # we said Close, or left without one
         self._wanted = False  # the next connection, once this one is closed
+        self._stopped = False
         self._dialling: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_us: int | None = None
@@ -138,6 +139,8 @@ class Live:
             self._note(Kind.CLOSE, self._side.other, facts={"code": code, "reason": reason})
         by = self._side if self._closing else self._side.other
         self._note(Kind.END, facts={"abrupt": code == _NO_CLOSE, "by": by.value})
+        if self._stopped:
+            return
         if self._wanted:
             self._wanted = False
             self._do(Connect())
@@ -151,6 +154,8 @@ class Live:
 
     def obey(self) -> None:
         """Do what the machine asks for, and see to its next timer."""
+        if self._stopped:
+            return
         kept: list[Persist] = []
         for command in self.machine.take():
             if isinstance(command, Persist):
@@ -194,6 +199,7 @@ class Live:
 
     def stop(self) -> None:
         """Leave: no timer, no further connection, and the socket closed as one does who goes away."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         if self._dialling is not None:
