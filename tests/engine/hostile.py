@@ -26,7 +26,9 @@ def _drawn(schema: Mapping[str, Any], rng: Random) -> Any:
             required = set(schema.get("required", ()))
             members = schema.get("properties", {})
             return {
-                name: _drawn(part, rng) for name, part in members.items() if name in required or rng.random() < 0.5
+                name: _drawn(part, rng)
+                for name, part in members.items()
+                if name in required or rng.random() < 0.5
             }
         case "array":
             return [_drawn(schema["items"], rng) for _ in range(rng.randint(1, 2))]

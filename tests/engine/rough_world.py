@@ -43,7 +43,7 @@ class World:
         behaviour: Behaviour,
         seed: int,
         *,
-        excused: Mapping[str, str] = {},  # noqa: B006  # never changed
+        excused: Mapping[str, str] = {},  # never changed
         judged: bool = True,
     ) -> None:
         self.station = station(behaviour, seed=seed)
