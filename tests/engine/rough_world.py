@@ -19,7 +19,7 @@ from twin.protocol import codec
 from twin.protocol.timestamps import format_us
 
 HOP_US = 20_000
-_MOST_AT_ONCE = 500  # steps at one moment
+_MOST_AT_ONCE = 10_000  # steps at one moment
 LOUD = (Severity.ERROR, Severity.WARNING)
 
 
