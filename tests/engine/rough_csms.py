@@ -1,4 +1,4 @@
-"""A CSMS with moods: it answers, late or twice or not at all, refuses, errs, hangs up, and asks for anything."""
+"""A CSMS with moods: it answers, late, twice or never, refuses, errs, hangs up, asks for anything."""
 
 import json
 from collections.abc import Callable

@@ -104,7 +104,7 @@ class World:
             self._end(Side.CSMS, 1001, abrupt)
 
     def quieten(self, most_s: int = 40_000) -> None:
-        """Everybody goes home, the CSMS is well and the link is up, until all is said; then all must be kept."""
+        """All go home, the CSMS is well, the link is up, until all is said; then all must be kept."""
         self.csms.calm()
         self.reachable = True
         for do in ("power on", "link up"):
