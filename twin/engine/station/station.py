@@ -833,7 +833,7 @@ class Station:
         self._finish(tx, "Remote", now_us)
 
     def open_transaction(self, server_id: int) -> Tx | None:
-        return next((tx for tx in self._open() if tx.server_id == server_id), None)
+        return next((tx for tx in self._running() if tx.server_id == server_id), None)
 
     def _open(self) -> list[Tx]:
         return [tx for tx in self.transactions.values() if not tx.ended]
