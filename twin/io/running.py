@@ -7,7 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     acts: tuple[tuple[int, Act], ...] = ()  # µs since the start
     store: Path | None = None
     password: str = ""
+    transport: Literal["websockets", "picows"] = "websockets"
 
 
 class LiveStation:
@@ -132,7 +133,12 @@ class LiveStation:
         }
 
     async def _dial(self, peer: websocket.Peer) -> None:
-        await websocket.connect(self.plan.url, peer, password=self.plan.password, trust=self._trust)
+        if self.plan.transport == "picows":
+            from twin.io import fast_websocket
+
+            await fast_websocket.connect(self.plan.url, peer, password=self.plan.password, trust=self._trust)
+        else:
+            await websocket.connect(self.plan.url, peer, password=self.plan.password, trust=self._trust)
 
     def _failed(self, error: LinkError) -> None:
         self._trouble(self.plan.station_id, str(error))
