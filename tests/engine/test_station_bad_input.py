@@ -18,7 +18,7 @@ from twin.protocol.actions import ACTIONS
 from twin.protocol.schema import violations
 
 SILENCE = None
-# OCPP-J 1.6 table 7 (NotSupported before NotImplemented, as errata has them).
+# OCPP-J 1.6 table 7, spelt as the standard spells it.
 CODES = {
     "NotImplemented", "NotSupported", "InternalError", "ProtocolError", "SecurityError", "FormationViolation",
     "PropertyConstraintViolation", "OccurenceConstraintViolation", "TypeConstraintViolation", "GenericError",
