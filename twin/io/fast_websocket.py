@@ -56,7 +56,7 @@ class _Client(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind is WSMsgType.CLOSE:
-            self._code = int(frame.get_close_code()) or _NO_STATUS
+            self._code = int(frame.get_close_code().value) or _NO_STATUS
             self._reason = str(frame.get_close_reason() or "")
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()

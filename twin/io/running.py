@@ -3,7 +3,6 @@
 import asyncio
 import random
 import ssl
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -72,7 +71,7 @@ class LiveStation:
         self.station = Station(
             plan.behaviour,
             random=seeded.random,
-            new_message_id=lambda: str(uuid.UUID(int=ids.getrandbits(_ID_BITS), version=4)),
+            new_message_id=lambda: f"{ids.getrandbits(_ID_BITS):032x}",
             acts=((begin_us + after_us, act) for after_us, act in plan.acts),
             restored=self._store.held() if self._store is not None else None,
             durable=self._store is not None,

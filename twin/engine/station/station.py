@@ -804,13 +804,14 @@ class Station:
         if data:
             payload["transactionData"] = data
         self._store_transaction(tx)
+        register_mwh = max(reading.register_mwh, point.outlet.read(now_us).register_mwh)
+        self.persist(f"register/{point.connector_id}", str(register_mwh).encode())
         if not resumed:
             point.outlet.disable(now_us)
             point.transaction, point.refused = None, False
             point.post_tx = point.outlet.plugged
             self._cancel(("sample", point.connector_id))
             self._cancel(("car", point.connector_id))
-            self.persist(f"register/{point.connector_id}", str(reading.register_mwh).encode())
             self._take_scheduled(point)
             if not point.outlet.plugged:
                 self._dwell(point, now_us)
