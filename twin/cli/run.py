@@ -228,7 +228,10 @@ async def _serve_page(where: str, station: LiveStation, stack: contextlib.AsyncE
     if not port.isdecimal():
         raise fail(f"--page {where}: expected HOST:PORT", USAGE)
     page = StationPage(station, token=secrets.token_urlsafe(24))
-    url = await stack.enter_async_context(page.serve(host or "127.0.0.1", int(port)))
+    try:
+        url = await stack.enter_async_context(page.serve(host.strip("[]") or "127.0.0.1", int(port)))
+    except (OSError, ValueError) as error:
+        raise fail(f"--page {where}: {error}", USAGE) from error
     station.watch(page.message, page.changed)
     note(f"page {url}")
 
