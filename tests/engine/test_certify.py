@@ -9,6 +9,7 @@ import pytest
 
 from twin.certificate.case_words import Applies, Case
 from twin.certificate.cases import CASES, case_named
+from twin.engine.case_hands import lacks, variant_for
 from twin.engine.certify import (
     SAYS_THE_SAME,
     CaseVerdict,
@@ -17,8 +18,6 @@ from twin.engine.certify import (
     drive,
     joined,
     judge,
-    lacks,
-    variant_for,
 )
 from twin.engine.checked import check_frames
 from twin.engine.station import PROFILES, QUIRKS, Behaviour
@@ -72,7 +71,7 @@ def seeded() -> Callable[[], float]:
 
 
 def certified(**more: object) -> list[Driven]:
-    return list(certify_virtually(random=seeded(), **more))  # type: ignore[arg-type]
+    return list(certify_virtually(random=seeded(), **more))  # type: ignore[arg-type]  # keywords of certify_virtually
 
 
 def quirky(quirk: str) -> dict[str, Behaviour]:
