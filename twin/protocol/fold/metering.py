@@ -52,9 +52,11 @@ def meter_called(state: StationState, event: Event) -> StationState:
         idle = {**state.idle_aligned, connector_id: state.idle_aligned.get(connector_id, 0) + 1}
         state = replace(state, idle_aligned=newest(idle, REMEMBERED))
     queued = state.queued(latest_us)
-    if queued:
-        return from_queue(state, seq)
-    return told_time(sent_live(state, seq), event, latest_us) if queued is False else state
+    if queued is False:
+        state = told_time(state, event, latest_us)
+    if queued is None or transaction_id is None:
+        return state  # 3.7: only what belongs to a transaction waits its turn
+    return from_queue(state, seq) if queued else sent_live(state, seq)
 
 
 def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from twin.model import CallError, CallResult, Event, EventKind, Side
 from twin.protocol import metering
-from twin.protocol.actions import TRANSACTION_ACTIONS
+from twin.protocol.actions import TRANSACTION_ACTIONS, of_transaction
 from twin.protocol.connectors import IN_TRANSACTION
 from twin.protocol.fold import waits
 from twin.protocol.fold.connection import from_queue
@@ -233,6 +233,7 @@ def failed_sends(state: StationState, event: Event) -> StationState:
         event.action not in TRANSACTION_ACTIONS
         or event.asked is None
         or event.asked.sender is not Side.STATION
+        or not of_transaction(event.action, event.asked.call.payload)
         or (not state.failing and event.kind in (EventKind.CALLED, EventKind.ANSWERED))
     ):
         return state

@@ -1,0 +1,130 @@
+"""False alarms that were mended: the short conversation that once gave one, and what must still be told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.playbook import OTMK, SPEC, Play, after, play, stamp
+from tests.rules.talk import (
+    authorize,
+    energy,
+    now_s,
+    outage,
+    quiet,
+    reads,
+    remote_start,
+    sampled,
+    start,
+    status,
+    stop,
+)
+
+WHO = {"chargePointVendor": "Acme", "chargePointModel": "Box"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """``silent`` are the rules that must say nothing, ``told`` those that must."""
+
+    name: str
+    talk: Callable[[], Play]
+    silent: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    severities: dict[str, str] = field(default_factory=dict)
+
+
+def spec() -> Play:
+    """A station of no certificate, accepted a minute ago."""
+    return quiet(play(SPEC).booted(interval_s=300, **WHO))
+
+
+def certified() -> Play:
+    return quiet(play(OTMK).booted())
+
+
+def boots(p: Play, status_: str = "Accepted") -> Play:
+    conf = {"status": status_, "currentTime": stamp(now_s(p)), "interval": 300}
+    return p.station("BootNotification", WHO, conf)
+
+
+def refused_reading(**more: Any) -> Play:
+    """An unanswered MeterValues, and what comes after it."""
+    p = reads(
+        spec(), ("TransactionMessageRetryInterval", "10", False), ("TransactionMessageAttempts", "3", False)
+    )
+    sampled(p, energy(5, context="Sample.Clock"), connector=0, answer="InternalError", **more)
+    return start(authorize(p << after(60)))
+
+
+def refused_tag(tag: str = "TAG", *keys: tuple[str, str, bool]) -> Play:
+    p = reads(spec(), *keys) if keys else spec()
+    return authorize(p, tag, {"idTagInfo": {"status": "Invalid"}}) << after(30)
+
+
+def offline_twice() -> Play:
+    """The first answer to the queue blocks the tag; the second start was taken before it."""
+    p = authorize(reads(spec(), ("LocalAuthorizeOffline", "true", False)))
+    begun_s = now_s(p)
+    outage(p, 600)
+    stop(start(p, 1, 7, at_s=begun_s + 60, status="Blocked"), 1000, 7, at_s=begun_s + 120)
+    return start(p, 1, 8, at_s=begun_s + 200)
+
+
+def without_power(resumes: bool = False) -> Play:
+    """Three samples, then ten minutes without power and a boot."""
+    p = start(authorize(reads(spec(), ("MeterValueSampleInterval", "60", False))))
+    status(p, "Charging")
+    for number in range(3):
+        sampled(p << after(59.9), energy(1000 + number))
+    boots(outage(p, 600))
+    if resumes:
+        return sampled(status(p, "Charging") << after(60), energy(1010))
+    return stop(status(p, "Available"), 1003, reason="PowerLoss")
+
+
+def out_of_reach() -> Play:
+    """As long without the connection alone, and the samples in between never come."""
+    p = start(authorize(reads(spec(), ("MeterValueSampleInterval", "60", False))))
+    sampled(p << after(60), energy(1000))
+    return sampled(outage(p, 600), energy(1010))
+
+
+CASES: tuple[Case, ...] = (
+    # §3.7 speaks of MeterValues that belong to a transaction
+    Case("R003 MeterValues of none failed", lambda: refused_reading(transaction=None), ("R001", "R003")),
+    Case("R003 MeterValues of a transaction failed", refused_reading, (), ("R001", "R003")),
+    # §4.1: what lifts a refusal
+    Case(
+        "T003 a remote start after the refusal",
+        lambda: start(remote_start(refused_tag("TAG", ("AuthorizeRemoteTxRequests", "false", False)))),
+        ("T003",),
+    ),
+    Case(
+        "T003 a remote start that asks first",
+        lambda: start(remote_start(refused_tag("TAG", ("AuthorizeRemoteTxRequests", "true", False)))),
+        (),
+        ("T003",),
+    ),
+    Case(
+        "T003 a local list",
+        lambda: start(refused_tag("TAG", ("LocalAuthListEnabled", "true", False))),
+        ("T003",),
+    ),
+    Case("T003 an offline start", offline_twice, ("T003",)),
+    Case("T003 online, and nothing allows it", lambda: start(refused_tag()), (), ("T003",)),
+    # ER 3.15: no samples without power
+    Case("R009 a loss of power ends the transaction", without_power, ("R009", "M001")),
+    Case("R009 a loss of power, and it goes on", lambda: without_power(resumes=True), ("R009", "M001")),
+    Case("R009 the connection alone was lost", out_of_reach, (), ("R009",)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_mended_rule(case: Case) -> None:
+    found = {finding.rule: finding for finding in case.talk().found}
+    told = {rule: f"{one.severity} {one.detail}" for rule, one in found.items()}
+    assert {rule: what for rule, what in told.items() if rule in case.silent} == {}
+    assert [rule for rule in case.told if rule not in found] == [], told
+    assert {rule: found[rule].severity.value for rule in case.severities} == case.severities
