@@ -111,12 +111,22 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     """No StartTransaction with an idTag whose last answer was not Accepted.
 
     OCPP 1.6 §4.1 (SHALL). Pitfalls: ConcurrentTx belongs to the running transaction of that tag; a later
-    Accepted lifts the refusal.
+    Accepted lifts the refusal, and so does a later RemoteStartTransaction unless AuthorizeRemoteTxRequests is
+    seen to be TRUE; local ways to authorize explain it; an offline start knew of no refusal.
     """
-    verdict = step.before.id_tags.get(word(step.payload.get("idTag")).casefold())
+    before, tag = step.before, word(step.payload.get("idTag")).casefold()
+    verdict = before.id_tags.get(tag)
     if verdict is None:
         return _NO_ANSWER
     if verdict.status in ("Accepted", "ConcurrentTx"):
+        return None
+    stamp = parse_stamp(word(step.payload.get("timestamp")))
+    if stamp is not None and before.queued(stamp.at_us):
+        return QUEUED
+    told, key = before.remote_starts.get(tag), step.in_force("AuthorizeRemoteTxRequests")
+    asks = key is not None and key.observed and key.value.casefold() == _TRUE
+    remote = told is not None and told.at_us > verdict.at_us and not asks  # 9.1.3: started as it was told
+    if remote or _any_true([step.in_force(way) for way in _LOCAL_WAYS]):
         return None
     return [
         Found(
