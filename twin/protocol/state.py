@@ -364,6 +364,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a Reset was accepted since the last boot."""
         return self.reset is not None and (self.last_boot_us is None or self.reset.at_us >= self.last_boot_us)
 
+    def booted_between(self, from_us: int, until_us: int) -> bool:
+        """Whether the station booted in that time, by the recorder's clock."""
+        return any(from_us < booted_us <= until_us for booted_us in self.boots_us)
+
     def transaction_on(self, connector_id: int) -> Transaction | None:
         """The open transaction of a connector, the newest if the station opened several."""
         found = [tx for tx in self.transactions.values() if tx.connector_id == connector_id]

@@ -54,8 +54,8 @@ def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
     """No sample is missing between the last one before an outage and the first one after it.
 
     ER 3.15, TC_036. Pitfalls: judged on the payload's own stamps; a transaction that ended has no more;
-    one interval and a half is jitter; where the interval was not observed, the certified one or the station's
-    own rhythm stands in, and it is a warning.
+    one interval and a half is jitter; a station that booted between two samples had no power; where the
+    interval was not observed, the certified one or the station's own rhythm stands in, and it is a warning.
     """
     before = step.before
     transaction_id = integer(step.payload.get("transactionId"))
@@ -87,7 +87,12 @@ def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
             ),
             None,
         )
-        if outage is not None and gap_us > interval_us * 3 // 2 + step.profile.tolerances.timer_us:
+        off = before.booted_between(last_us - offset_us, stamp_us - offset_us)  # it had no power
+        if (
+            outage is not None
+            and not off
+            and gap_us > interval_us * 3 // 2 + step.profile.tolerances.timer_us
+        ):
             missing = round(gap_us / interval_us) - 1
             if missing < 1:
                 return None

@@ -25,7 +25,7 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
 
     ER 3.15 (SHALL), §9.1.19. Judged on the payload's own stamps. Pitfalls: error when two or more samples are
     missing, warning for jitter beyond max(2 s, 5 %); a change of the interval restarts the phase; queued
-    samples only arrive late; SuspendedEV does not stop sampling.
+    samples only arrive late; SuspendedEV does not stop sampling; a gap with a boot in it says nothing.
     """
     known = step.seconds_in_force("MeterValueSampleInterval")
     if step.event.action == "Heartbeat":
@@ -47,12 +47,15 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
     else:
         periodic = {s.stamp_us for s in step.meter_values if s.context == PERIODIC}
         stamps_us = sorted(stamp_us for stamp_us in periodic if stamp_us is not None)
-    last_us = transaction.sampled_us
+    last_us, offset_us = transaction.sampled_us, step.before.clock.offset_us or 0
     for stamp_us in stamps_us:
         gap_us = stamp_us - last_us
         if gap_us <= 0:
             continue
+        off = step.before.booted_between(last_us - offset_us, stamp_us - offset_us)
         last_us = stamp_us
+        if off:
+            continue
         if found := _judge_gap(step, transaction, gap_us, interval_us):
             return [found]
     return None
