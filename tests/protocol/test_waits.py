@@ -40,7 +40,7 @@ def test_a_boot_waits_for_every_connector_and_falls_due_after_21_rounds() -> Non
 
 
 def test_start_and_status_may_come_in_either_order() -> None:
-    p = status(quiet(play().booted()), "Charging")
+    p = status(status(quiet(play().booted()), "Available"), "Charging")
     assert (Wait.STATUS_FITS, 1) in waiting(p)
     p.started()
     assert (Wait.STATUS_FITS, 1) not in waiting(p)

@@ -91,6 +91,14 @@ def out_of_reach() -> Play:
     return sampled(outage(p, 600), energy(1010))
 
 
+def first_boot(*values: str) -> Play:
+    """A capture that begins with a boot, and what connector 1 reports then."""
+    p = status(play(SPEC).booted(interval_s=300, **WHO), "Available", 0)
+    for value in values:
+        status(p, value)
+    return p << after(20)
+
+
 CASES: tuple[Case, ...] = (
     # §3.7 speaks of MeterValues that belong to a transaction
     Case("R003 MeterValues of none failed", lambda: refused_reading(transaction=None), ("R001", "R003")),
@@ -118,6 +126,31 @@ CASES: tuple[Case, ...] = (
     Case("R009 a loss of power ends the transaction", without_power, ("R009", "M001")),
     Case("R009 a loss of power, and it goes on", lambda: without_power(resumes=True), ("R009", "M001")),
     Case("R009 the connection alone was lost", out_of_reach, (), ("R009",)),
+    # 4.10, 7.36: a transaction may outlive the loss of power before the capture
+    Case(
+        "T011 stopped after the power loss",
+        lambda: stop(first_boot("Finishing"), 2000, 555, reason="PowerLoss"),
+        ("T011",),
+    ),
+    Case(
+        "T011 S010 resumed after the first boot",
+        lambda: sampled(first_boot("Charging"), energy(5), transaction=555) << after(30),
+        ("T011", "S010"),
+    ),
+    Case(
+        "T011 an id never given, after one that was",
+        lambda: stop(stop(start(first_boot("Available", "Preparing"))), 2000, 555),
+        (),
+        ("T011",),
+    ),
+    Case("S010 free, then Charging", lambda: first_boot("Available", "Charging"), (), ("S010",)),
+    Case(
+        "T021 an older transaction is stopped",
+        lambda: first_boot("Charging").csms(
+            "RemoteStopTransaction", {"transactionId": 555}, {"status": "Accepted"}
+        ),
+        ("T021",),
+    ),
 )
 
 

@@ -121,7 +121,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
 
     ``at_us`` is its arrival, ``since_us`` the arrival of the first report of this status, ``stamp_us`` the
     payload's own stamp. ``before`` is the status it replaced, ``before_fault`` the status a fault replaced.
-    ``changed_us`` are the arrivals of the newest changes.
+    ``changed_us`` are the arrivals of the newest changes. ``was_free`` says that it has reported a status
+    that no transaction has (7.7) since then.
     """
 
     status: str
@@ -135,6 +136,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     before: str = ""
     before_fault: str = ""
     changed_us: tuple[int, ...] = ()
+    was_free: bool = False
 
 
 class Availability(msgspec.Struct, frozen=True):
@@ -358,6 +360,18 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     def known_from_boot(self) -> bool:
         """Whether the first thing this capture heard of the station was its boot, and no gap came after."""
         return self.booted_us is not None and not self.spoke_before_boot
+
+    @property
+    def transactions_known(self) -> bool:
+        """Whether it was seen how the station numbers its transactions: a first boot ends none of them."""
+        return self.known_from_boot and bool(self.transactions or self.ended)
+
+    def connector_known(self, connector_id: int) -> bool:
+        """Whether no transaction on this connector is older than what was seen of it."""
+        known = self.connectors.get(connector_id)
+        if connector_id in self.last_stop:
+            return True
+        return self.known_from_boot and known is not None and known.was_free
 
     @property
     def reset_since_boot(self) -> bool:

@@ -32,16 +32,19 @@ def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
     """An open transaction is Charging, Suspended or Faulted, and without one no connector is.
 
     OCPP 1.6 §7.7. Pitfalls: StartTransaction and the status may come in either order, so ten seconds are
-    granted, more while the station is held up; a transaction from the queue says nothing about the present.
+    granted, more while the station is held up; a transaction from the queue says nothing about the present;
+    one may outlive the first boot of a capture, until its connector was seen free.
     """
     if step.event.action == "StopTransaction":
         return _stopped_after_available(step)
     if step.event.kind is not EventKind.OVERDUE:
         connector_id = integer(step.payload.get("connectorId"))
         open_ = connector_id is not None and step.before.transaction_on(connector_id) is not None
-        if not open_ and not step.before.known_from_boot and step.payload.get("status") in IN_TRANSACTION:
+        if open_ or step.payload.get("status") not in IN_TRANSACTION or connector_id is None:
+            return None
+        if not step.before.known_from_boot:
             return NO_BOOT
-        return None
+        return None if step.after.connector_known(connector_id) else NO_TRANSACTION
     awaited, before = step.event.awaited, step.before
     if awaited is None or awaited.connector_id is None:
         return None

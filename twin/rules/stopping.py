@@ -116,8 +116,8 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
 def remote_stop_of_known_id(step: Step) -> Iterable[Found] | Unknown | None:
     """RemoteStopTransaction of an open transaction is Accepted and stops it, of another one Rejected.
 
-    OCPP 1.6 §5.12, TC_012, TC_028. Pitfalls: an id is known only if its StartTransaction.conf was seen; a
-    minute is granted for the StopTransaction.
+    OCPP 1.6 §5.12, TC_012, TC_028. Pitfalls: an id is known only if its StartTransaction.conf was seen, and
+    unknown only once another one's was; a minute is granted for the StopTransaction.
     """
     if step.event.kind is EventKind.OVERDUE:
         return _never_stopped(step, "RemoteStopTransaction accepted")
@@ -136,6 +136,8 @@ def remote_stop_of_known_id(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if not step.before.known_from_boot or step.before.starting:
         return NO_BOOT
+    if not step.before.transactions_known:
+        return NO_TRANSACTION
     if status == "Accepted":
         return [Found(detail=f"unknown transaction {transaction_id} Accepted", transaction_id=transaction_id)]
     return None

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from twin.model import Severity
 from twin.protocol import metering
 from twin.protocol.fold import advance, integer, word
+from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.state import Transaction
 from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import CUT, NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_TRANSACTION, Found, Step, Unknown
@@ -99,8 +100,9 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
     """StopTransaction and MeterValues carry the id of StartTransaction.conf.
 
     ER 3.18; -1 only if StartTransaction was never answered. Pitfalls: a transaction older than the capture
-    is unknown, so an unknown id counts only when the capture began with a Boot and the payload is younger;
-    another id than the one open on the connector always counts.
+    is unknown and may outlive a loss of power, so an unknown id counts only when the capture began with a
+    Boot, a StartTransaction was answered since and the payload is younger; another id than the one open on
+    the connector always counts.
     """
     transaction_id = integer(step.payload.get("transactionId"))
     before = step.before
@@ -116,11 +118,13 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
         if running is not None:
             detail = f"transactionId {transaction_id}, but {running.transaction_id} is open on {connector_id}"
             return [_wrong_id(step, detail, (running.start_seq,))]
-    if transaction_id == -1 and (before.unanswered_starts or not before.known_from_boot):
-        return None if before.unanswered_starts else NO_BOOT
+    if transaction_id == -1 and before.unanswered_starts:
+        return None
     stamp = next(iter(_stamps_us(step)), None)
     if not before.known_from_boot:
         return NO_BOOT
+    if not before.transactions_known or word(step.payload.get("reason")) in BOOT_REASONS:
+        return NO_TRANSACTION
     if before.starting:
         return None
     if step.imported:

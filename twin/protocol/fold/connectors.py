@@ -22,6 +22,7 @@ _GRACE_US = 10 * waits.SECOND_US  # Start and Status Charging may come in either
 UNPLUG_US = 5 * waits.SECOND_US  # certificate: a triggered function within 5 s
 # 7.7: charging, or held up while charging: a transaction must be open
 _ENERGY = IN_TRANSACTION - {"Faulted"}
+_FREE = frozenset({"Available", "Preparing", "Reserved"})  # and here none is, whatever came before
 
 
 def status_called(state: StationState, event: Event) -> StationState:
@@ -45,6 +46,7 @@ def status_called(state: StationState, event: Event) -> StationState:
         before="" if known is None else known.status if changed else known.before,
         before_fault=_before_fault(known, status),
         changed_us=_changes(known, event.at_us if changed and known is not None else None),
+        was_free=status in _FREE or (known is not None and known.was_free),
     )
     state = replace(state, connectors=newest({**state.connectors, connector_id: connector}, REMEMBERED))
     if state.queued(told_us) is not True:
@@ -72,8 +74,7 @@ def status_fits(state: StationState, event: Event, connector_id: int) -> Station
     if transaction is not None:
         fits = connector.status in IN_TRANSACTION or transaction.queued
     else:
-        known = state.known_from_boot or connector_id in state.last_stop
-        fits = connector.status not in _ENERGY or starting or not known
+        fits = connector.status not in _ENERGY or starting or not state.connector_known(connector_id)
     if fits:
         return waits.end(state, Wait.STATUS_FITS, connector_id)
     return waits.begin(
