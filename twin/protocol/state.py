@@ -309,10 +309,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     spoke_before_boot: bool = False
     last_boot_us: int | None = None
     boots_us: tuple[int, ...] = ()
+    boot_asked: bool = False  # the newest BootNotification was triggered: no reboot
     accepted_us: int | None = None
     retry_not_before_us: int | None = None
     retry_interval_s: int | None = None
-    triggered: bool = False
     triggers: Mapping[str, int] = {}
     vendor: str = ""
     model: str = ""
@@ -360,6 +360,11 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     def known_from_boot(self) -> bool:
         """Whether the first thing this capture heard of the station was its boot, and no gap came after."""
         return self.booted_us is not None and not self.spoke_before_boot
+
+    @property
+    def triggered(self) -> bool:
+        """Whether the CSMS asked for a message since the boot, and was not refused."""
+        return bool(self.triggers)
 
     @property
     def transactions_known(self) -> bool:

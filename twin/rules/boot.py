@@ -45,7 +45,7 @@ def boot_comes_first(step: Step) -> Iterable[Found] | Unknown | None:
 def silent_until_accepted(step: Step) -> Iterable[Found] | Unknown | None:
     """Between BootNotification and its acceptance the station sends no other CALL, queued ones included.
 
-    OCPP 1.6 §4.2. Pitfalls: a message asked for by an accepted TriggerMessage is excused; a
+    OCPP 1.6 §4.2. Pitfalls: a message asked for by TriggerMessage or ExtendedTriggerMessage is excused; a
     SecurityEventNotification of newer firmware is a warning; a Rejected station is B004.
     """
     before = step.before

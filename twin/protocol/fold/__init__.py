@@ -151,5 +151,10 @@ FOLDS: dict[tuple[EventKind, str], Callable[[StationState, Event], StationState]
     (EventKind.ANSWERED, "GetConfiguration"): configuration.read,
     (EventKind.ANSWERED, "ChangeConfiguration"): configuration.written,
     (EventKind.ANSWERED, "Reset"): boot.reset_answered,
+    (EventKind.CALLED, "TriggerMessage"): boot.trigger_called,
     (EventKind.ANSWERED, "TriggerMessage"): boot.trigger_answered,
+    (EventKind.REFUSED, "TriggerMessage"): boot.trigger_answered,
+    (EventKind.CALLED, "ExtendedTriggerMessage"): boot.trigger_called,
+    (EventKind.ANSWERED, "ExtendedTriggerMessage"): boot.trigger_answered,
+    (EventKind.REFUSED, "ExtendedTriggerMessage"): boot.trigger_answered,
 }
