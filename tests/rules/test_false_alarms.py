@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.playbook import OTMK, SPEC, Play, after, play, stamp
+from tests.playbook import OTMK, SPEC, Play, Said, after, opened, play, stamp
 from tests.rules.talk import (
     authorize,
     energy,
@@ -19,7 +19,10 @@ from tests.rules.talk import (
     start,
     status,
     stop,
+    text,
+    writes,
 )
+from twin.model import Side
 
 WHO = {"chargePointVendor": "Acme", "chargePointModel": "Box"}
 
@@ -99,6 +102,41 @@ def first_boot(*values: str) -> Play:
     return p << after(20)
 
 
+TRIGGER = {"requestedMessage": "BootNotification"}
+
+
+def triggered_boot(answer: str = "Accepted") -> Play:
+    """All is told, a car comes; then BootNotification is asked for, and the station goes on as it was."""
+    p = reads(spec(), ("NumberOfConnectors", "1", True))
+    status(status(p, "Available", 0), "Preparing")
+    boots(p.csms("TriggerMessage", TRIGGER, {"status": answer}))
+    return p << after(200)
+
+
+def pending(asked: str, what: str) -> Play:
+    """A pending station, and a request for a message."""
+    p = boots(play(SPEC) << opened(), "Pending")
+    return p.csms(asked, {"requestedMessage": what}, {"status": "Accepted"}) << after(1)
+
+
+def crossing(answer: str) -> Play:
+    """The message that was asked for comes before the answer to the request; then another one."""
+    p = boots(play(SPEC) << opened(), "Pending")
+    p << Said(Side.CSMS, text(2, "t1", "TriggerMessage", {"requestedMessage": "StatusNotification"}))
+    if answer == "Accepted":
+        status(p << after(0.1), "Available")
+    p << Said(Side.STATION, text(3, "t1", {"status": answer}))
+    return p if answer == "Accepted" else status(p << after(1), "Available")
+
+
+def two_of_three(most: str) -> Play:
+    """Three keys are asked for, and two are answered."""
+    p = reads(spec(), ("GetConfigurationMaxKeys", most, True))
+    asked = {"key": ["HeartbeatInterval", "ResetRetries", "LocalPreAuthorize"]}
+    held = [{"key": key, "readonly": False, "value": "1"} for key in asked["key"][:2]]
+    return p.csms("GetConfiguration", asked, {"configurationKey": held})
+
+
 CASES: tuple[Case, ...] = (
     # §3.7 speaks of MeterValues that belong to a transaction
     Case("R003 MeterValues of none failed", lambda: refused_reading(transaction=None), ("R001", "R003")),
@@ -151,6 +189,41 @@ CASES: tuple[Case, ...] = (
         ),
         ("T021",),
     ),
+    # 5.17: a BootNotification that was asked for is no reboot
+    Case("B008 a triggered boot", triggered_boot, ("B008", "B009", "B013")),
+    Case("B008 a reboot", lambda: quiet(boots(outage(triggered_boot()))), (), ("B008",)),
+    # 4.2: what is asked for is no early CALL
+    Case(
+        "B002 ExtendedTriggerMessage",
+        lambda: pending("ExtendedTriggerMessage", "SignChargePointCertificate").station(
+            "SignCertificate", {"csr": "x"}, {"status": "Accepted"}
+        ),
+        ("B002", "J020"),
+    ),
+    Case("B002 it comes before the answer", lambda: crossing("Accepted"), ("B002", "J020")),
+    Case("B002 the request is refused", lambda: crossing("Rejected"), (), ("B002", "J020")),
+    # 5.3: a read-back
+    Case(
+        "C006 a write-only key",
+        lambda: reads(
+            writes(spec(), "AuthorizationKey", "0123456789"), ("AuthorizationKey", "", False)
+        ),
+        ("C006",),
+    ),
+    Case(
+        "C006 a vendor's key",
+        lambda: reads(writes(spec(), "FreeVend", "True"), ("FreeVend", "true", False)),
+        ("C006",),
+    ),
+    Case(
+        "C006 another value of it",
+        lambda: reads(writes(spec(), "FreeVend", "True"), ("FreeVend", "no", False)),
+        (),
+        ("C006",),
+    ),
+    # 9.1.9: the limit in force
+    Case("C010 more than the limit", lambda: two_of_three("2"), ("C010",)),
+    Case("C010 within the limit", lambda: two_of_three("3"), (), ("C010",)),
 )
 
 

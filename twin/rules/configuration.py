@@ -12,7 +12,6 @@ from twin.rules.step import DAMAGED, NO_VALUE, Found, Step, Unknown
 
 _LONGEST_KEY, _LONGEST_VALUE = 50, 500  # 7.29
 _LEAST_TIMEOUT_S = 5  # JE 3.9
-_FEW_KEYS = 20  # 9.1.9, where GetConfigurationMaxKeys is unknown
 REQUIRED = {row.name.casefold(): row.name for row in KEYS if row.profile == "Core" and row.required}
 _NO_LIST = Unknown("whether the station knows this key was not seen")
 _NOT_STANDARD = Unknown("the key is not in the specification: nothing is known of its values")
@@ -93,15 +92,17 @@ def reads_back_as_written(step: Step) -> Iterable[Found] | Unknown | None:
     """GetConfiguration returns the last Accepted write.
 
     OCPP 1.6 §5.3, TC_021. Pitfalls: RebootRequired takes effect at the next Boot; a Boot.interval rewrites
-    HeartbeatInterval.
+    HeartbeatInterval; AuthorizationKey is write-only (JE 3.10); of a vendor's key the type is not known, so
+    that case does not count.
     """
     found, compared = [], False
     for key, value, _ in _entries(step.payload):
         known = step.before.config.get(key.casefold())
-        if known is None or known.source is not Source.WRITTEN:
-            continue
+        if known is None or known.source is not Source.WRITTEN or _secret(key):
+            continue  # JE 3.10: write-only
         compared = True
-        if same_value(key, known.value, value):
+        caseless = lookup(key) is None and known.value.casefold() == value.casefold()
+        if caseless or same_value(key, known.value, value):
             continue
         found.append(
             Found(
@@ -147,12 +148,16 @@ def readonly_is_right(step: Step) -> Iterable[Found] | Unknown | None:
 def each_key_answered_once(step: Step) -> Iterable[Found] | Unknown | None:
     """Each requested key appears exactly once, in configurationKey or in unknownKey.
 
-    OCPP 1.6 §5.8. Pitfalls: more than GetConfigurationMaxKeys requested keys are C011's.
+    OCPP 1.6 §5.8, §9.1.9. Pitfalls: more than GetConfigurationMaxKeys requested keys are C011's; where it is
+    not known, only a single one is judged.
     """
     if _damaged(step):
         return DAMAGED
     requested = [word(key).casefold() for key in _list(step.asked.get("key"))]
-    if not requested or len(requested) > _FEW_KEYS or len(set(requested)) < len(requested):
+    limit = step.seconds_in_force("GetConfigurationMaxKeys")
+    if limit is None and len(requested) > 1:
+        return NO_VALUE
+    if not requested or len(set(requested)) < len(requested) or (limit and len(requested) > limit[0]):
         return None
     answered = [key.casefold() for key, _, _ in _entries(step.payload, valued=False)]
     answered += [word(key).casefold() for key in _list(step.payload.get("unknownKey"))]
