@@ -137,6 +137,24 @@ def two_of_three(most: str) -> Play:
     return p.csms("GetConfiguration", asked, {"configurationKey": held})
 
 
+def slow_csms(time_out: str, took_s: float) -> Play:
+    """The CSMS answers late; ten seconds after the CALL the station has the next one to send."""
+    p = reads(spec(), ("MessageTimeout", time_out, False))
+    p << Said(Side.STATION, text(2, "h1", "Heartbeat", {})) << after(took_s)
+    return p << Said(Side.CSMS, text(3, "h1", {"currentTime": stamp(now_s(p))}))
+
+
+def slow_station() -> Play:
+    conf = {"configurationKey": [{"key": "HeartbeatInterval", "readonly": False, "value": "300"}]}
+    return spec().csms("GetConfiguration", {}, conf, took_s=45)
+
+
+def unplugged(p: Play, waits_s: float) -> Play:
+    start(authorize(reads(p, ("StopTransactionOnEVSideDisconnect", "true", False))))
+    status(status(p, "Charging") << after(60), "Finishing")
+    return stop(p << after(waits_s), reason="EVDisconnected")
+
+
 CASES: tuple[Case, ...] = (
     # §3.7 speaks of MeterValues that belong to a transaction
     Case("R003 MeterValues of none failed", lambda: refused_reading(transaction=None), ("R001", "R003")),
@@ -155,7 +173,13 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "T003 a local list",
+        lambda: start(refused_tag("TAG", ("LocalAuthListEnabled", "true", False)) << after(300)),
+        ("T003",),
+    ),
+    Case(
+        "T003 a local list, and it has just asked",
         lambda: start(refused_tag("TAG", ("LocalAuthListEnabled", "true", False))),
+        (),
         ("T003",),
     ),
     Case("T003 an offline start", offline_twice, ("T003",)),
@@ -205,9 +229,7 @@ CASES: tuple[Case, ...] = (
     # 5.3: a read-back
     Case(
         "C006 a write-only key",
-        lambda: reads(
-            writes(spec(), "AuthorizationKey", "0123456789"), ("AuthorizationKey", "", False)
-        ),
+        lambda: reads(writes(spec(), "AuthorizationKey", "0123456789"), ("AuthorizationKey", "", False)),
         ("C006",),
     ),
     Case(
@@ -224,6 +246,14 @@ CASES: tuple[Case, ...] = (
     # 9.1.9: the limit in force
     Case("C010 more than the limit", lambda: two_of_three("2"), ("C010",)),
     Case("C010 within the limit", lambda: two_of_three("3"), (), ("C010",)),
+    # ER 3.82: the time-out in force
+    Case("J010 within MessageTimeout", lambda: slow_csms("120", 70), ("J010", "P004")),
+    Case("J010 beyond it", lambda: slow_csms("10", 12), (), ("J010", "P004")),
+    Case("J010 one late answer, one claim", slow_station, (), (), {"J010": "warning", "J008": "note"}),
+    # 4.10: the certificate's 5 s are the certificate's
+    Case("T032 six seconds", lambda: unplugged(spec(), 6), ("T032",)),
+    Case("T032 over a minute", lambda: unplugged(spec(), 61), (), ("T032",)),
+    Case("T032 six seconds, certified", lambda: unplugged(certified(), 6), (), ("T032",)),
 )
 
 

@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Conversation, str, str, Conversation]] = {
     ),
     "J008": (
         lambda: play().booted() << cs('[2,"9","ClearCache",{}]') << after(31) << cp('[3,"9",{"status":"Accepted"}]'),
-        "warning", "station",
+        "note", "station",
         lambda: play().booted() << cs('[2,"9","ClearCache",{}]') << after(29) << cp('[3,"9",{"status":"Accepted"}]'),
     ),
     "J009": (

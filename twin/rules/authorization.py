@@ -13,6 +13,7 @@ _TRUE = "true"
 _LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 _SOON_US = 10_000_000
 _AT_ONCE_US = 10_000_000  # an Authorize this soon after a RemoteStart is that of the RemoteStart
+_ASKED_US = 60_000_000  # a station that has just asked did not authorize by itself
 _NO_TAG = Unknown("no idTag in the message")
 _NO_ANSWER = Unknown("no answer to an Authorize of this idTag was seen")
 _NOT_REMOTE = Unknown("no accepted RemoteStartTransaction of this idTag and connector was seen")
@@ -112,7 +113,8 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
 
     OCPP 1.6 §4.1 (SHALL). Pitfalls: ConcurrentTx belongs to the running transaction of that tag; a later
     Accepted lifts the refusal, and so does a later RemoteStartTransaction unless AuthorizeRemoteTxRequests is
-    seen to be TRUE; local ways to authorize explain it; an offline start knew of no refusal.
+    seen to be TRUE; local ways to authorize explain it unless it has just asked; an offline start knew of no
+    refusal.
     """
     before, tag = step.before, word(step.payload.get("idTag")).casefold()
     verdict = before.id_tags.get(tag)
@@ -126,7 +128,8 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     told, key = before.remote_starts.get(tag), step.in_force("AuthorizeRemoteTxRequests")
     asks = key is not None and key.observed and key.value.casefold() == _TRUE
     remote = told is not None and told.at_us > verdict.at_us and not asks  # 9.1.3: started as it was told
-    if remote or _any_true([step.in_force(way) for way in _LOCAL_WAYS]):
+    asked = verdict.action == "Authorize" and step.event.at_us - verdict.at_us <= _ASKED_US
+    if remote or (not asked and _any_true([step.in_force(way) for way in _LOCAL_WAYS])):
         return None
     return [
         Found(
