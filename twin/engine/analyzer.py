@@ -16,12 +16,13 @@ from twin.model import Event, EventKind, Fault, Finding, Frame, Kind, Side
 from twin.protocol import codec
 from twin.protocol.actions import ACTIONS
 from twin.protocol.fold import asked_payload, fold, payload_of, waits
-from twin.protocol.session import UNPARSED, Rpc
+from twin.protocol.session import EXPIRY_US, UNPARSED, Rpc
 from twin.protocol.state import StationState
 from twin.rules import RULES, SPEAKS_FOR, Found, Rule, Step, Unknown, to_blame
 from twin.rules.certified import never_restored, write_keeps_certified
 
 _SUBPROTOCOL = "ocpp1.6"
+_LONGEST_S = 86_400  # of a MessageTimeout that is believed
 _LONGEST_DETAIL = 500  # characters: the evidence stands in the frames
 
 
@@ -35,13 +36,22 @@ class Analyzer:
     """Judges the traffic of any number of links and stations.
 
     ``profile`` is what every station is judged against; ``None`` takes, station by station, the one that its
-    BootNotification identifies, and the specification alone until then. ``occurrences`` counts per rule what
+    BootNotification identifies, and the specification alone until then, each as ``adjusted`` changes it.
+    ``occurrences`` counts per rule what
     was found, capped findings included; ``silences`` counts per rule and reason where evidence was missing;
     ``heard`` counts the events of each place a rule may listen to.
     """
 
-    def __init__(self, profile: Profile | None = None, rules: Iterable[Rule] = RULES) -> None:
+    def __init__(
+        self,
+        profile: Profile | None = None,
+        rules: Iterable[Rule] = RULES,
+        *,
+        adjusted: Callable[[Profile], Profile] | None = None,
+    ) -> None:
         self._profile = profile
+        self._adjusted = adjusted or (lambda found: found)
+        self._unknown = self._adjusted(SPEC)
         self._rules = tuple(rules)
         self._chosen: dict[_Place, tuple[Rule, ...]] = {}
         self._links: dict[str, Rpc] = {}
@@ -74,18 +84,16 @@ class Analyzer:
             heapq.heappop(self._due)
         return None
 
-    def finish(self, adjusted: Callable[[Profile], Profile] | None = None) -> list[Finding]:
+    def finish(self) -> list[Finding]:
         """The capture ends here. What is still open or awaited at its edge is no finding (G9).
 
-        In the lab context what a test wrote and nobody restored is told now; ``adjusted`` changes the profile
-        as the caller changed that of the steps.
+        In the lab context what a test wrote and nobody restored is told now.
         """
         self._links.clear()
         self._due.clear()
         told = []
         for key, state in self._states.items():
-            profile = self.profile_of(key)
-            for found in never_restored(state, adjusted(profile) if adjusted else profile):
+            for found in never_restored(state, self.profile_of(key)):
                 told.append(_unrestored(found, state, self.seen_us))
                 self.occurrences[told[-1].rule] += 1
         return told
@@ -153,7 +161,7 @@ class Analyzer:
 
     def profile_of(self, station: str) -> Profile:
         """What a station is judged against now."""
-        return self._profile or self._profiles.get(station, SPEC)
+        return self._profile or self._profiles.get(station, self._unknown)
 
     def listeners(self, rule: Rule) -> int:
         """How many events this rule was asked about."""
@@ -181,7 +189,8 @@ class Analyzer:
             return []
         rpc = self._links.get(link)
         if rpc is None:
-            rpc = self._links[link] = Rpc(link)
+            time_out_us = _time_out_us(self.state_of(frame.station or link))
+            rpc = self._links[link] = Rpc(link, expiry_us=EXPIRY_US | {Side.STATION: time_out_us})
         parsed = codec.parse(frame.text) if frame.text is not None else UNPARSED
         before_us = rpc.next_timer()
         steps: list[Step] = []
@@ -201,17 +210,18 @@ class Analyzer:
         key = station or event.link
         before = self._states.get(key)
         if before is None:
-            before = StationState(station=station, assumed=self.profile_of(key).assumed)
+            before = _judged_by(self.profile_of(key), StationState(station=station))
         after = fold(before, event)
         if event.kind is EventKind.CALLED and event.action == "BootNotification":
-            self._profiles[key] = identified(after.vendor, after.model)
-            after = replace(after, assumed=self.profile_of(key).assumed)
+            self._profiles[key] = self._adjusted(identified(after.vendor, after.model))
+            after = _judged_by(self.profile_of(key), after)
         self._states[key] = after
+        if after.config is not before.config or after.assumed is not before.assumed:
+            self._links[event.link].expiry_us[Side.STATION] = _time_out_us(after)
         freed = before.calling_us is not None and after.calling_us is None
         if after.awaited is not before.awaited or (freed and after.awaited):
             self._wake(True, key)
-        profile = self._profile or self._profiles.get(key, SPEC)
-        return [Step(event, before, after, profile, payload_of(event), asked_payload(event))]
+        return [Step(event, before, after, self.profile_of(key), payload_of(event), asked_payload(event))]
 
     def _overdue(self, key: str, due_us: int) -> list[Step]:
         state = self._states[key]
@@ -262,6 +272,16 @@ class Analyzer:
                 self._explained[other, who, subject] = None
         while len(self._explained) > _STRANGERS:
             del self._explained[next(iter(self._explained))]
+
+
+def _judged_by(profile: Profile, state: StationState) -> StationState:
+    return replace(state, assumed=profile.assumed, patience=profile.patience)
+
+
+def _time_out_us(state: StationState) -> int:
+    """How long the station waits for an answer (ER 3.82), the usual time where it is not known."""
+    seconds = state.count_in_force("MessageTimeout")
+    return seconds * 1_000_000 if seconds and seconds <= _LONGEST_S else EXPIRY_US[Side.STATION]
 
 
 type _Place = tuple[EventKind, Side | None, str, bool]

@@ -25,8 +25,8 @@ from twin.model import (
     Side,
 )
 
-# Station: MessageTimeout (ER 3.82), 60 s as certified. CSMS: 30 s; 10 s already loses real answers.
-EXPIRY_US: Mapping[Side, int] = {Side.STATION: 60_000_000, Side.CSMS: 30_000_000}
+# Where nothing else is known. Station: MessageTimeout (ER 3.82). CSMS: 10 s already loses real answers.
+EXPIRY_US: dict[Side, int] = {Side.STATION: 60_000_000, Side.CSMS: 30_000_000}
 _REMEMBERED_IDS = 4096  # per direction: bounds the memory of a link that stays open for weeks
 
 _LONGEST_NUMBER = 18  # digits of a messageId that counts

@@ -278,6 +278,15 @@ class Notice(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long what must follow may take before it is missing (µs); whoever judges sets it by its profile."""
+
+    triggered_us: int = 60_000_000  # a message that another one triggers
+    unplug_us: int = 60_000_000  # StopTransaction after the EV side disconnected
+    reboot_us: int = 300_000_000  # a boot, and the Stops, after Reset: it may take minutes
+    status_us: int = 10_000_000  # StartTransaction and its status may come in either order
+
+
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the traffic has shown of one station. Changed only by ``fold``.
 
@@ -294,7 +303,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
     had been running before it, with transactions nobody saw. ``assumed`` are the certified values that hold
-    where nothing was observed (the analyzer sets them with the profile).
+    where nothing was observed, ``patience`` their limits (the analyzer sets both with the profile).
     """
 
     station: str = ""
@@ -334,6 +343,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     unknown_keys: frozenset[str] = frozenset()
     listed_keys: frozenset[str] | None = None  # of an answer with all keys
     assumed: Mapping[str, str] = {}
+    patience: Patience = Patience()
     sampling: Mapping[tuple[int, str], SampleSet] = {}
     heard: tuple[Sample, ...] = ()
     rhythm: tuple[int, int] = (0, 0)

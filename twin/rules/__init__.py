@@ -104,7 +104,7 @@ RULES: tuple[Rule, ...] = (
     Rule("J005", framing.id_not_reused, ERROR, SENDER, "OCPP-J 1.6 §4.1.4", _ANY_CALL),
     Rule("J006", framing.one_outstanding, WARNING, SENDER, "OCPP-J 1.6 §4.1.1", _ANY_CALL),
     Rule("J007", framing.answers_a_call, ERROR, SENDER, "OCPP-J 1.6 §4.1.1", ((ORPHANED, ""),)),
-    Rule("J008", framing.not_late, WARNING, CP, "OCPP-J 1.6 §4.1.1", ((ORPHANED, ""),)),
+    Rule("J008", framing.not_late, NOTE, CP, "OCPP-J 1.6 §4.1.1", ((ORPHANED, ""),)),
     Rule("J009", framing.one_answer, ERROR, SENDER, "OCPP-J 1.6 §4.2.2", ((ORPHANED, ""),)),
     Rule("J010", framing.every_call_answered, ERROR, SENDER, "OCPP-J 1.6 §4.1.1", ((TIMED_OUT, ""),)),
     Rule("J011", framing.error_code, WARNING, SENDER, "OCPP-J 1.6 §4.2.3", ((REFUSED, ""), (ORPHANED, ""))),

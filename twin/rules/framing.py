@@ -137,7 +137,8 @@ def answers_a_call(step: Step) -> Iterable[Found] | Unknown | None:
 def not_late(step: Step) -> Iterable[Found] | Unknown | None:
     """The station does not answer after the asker gave up.
 
-    OCPP-J §4.1.1. Pitfalls: the time-out is implementation dependent; late answers of the CSMS are P004.
+    OCPP-J §4.1.1. Pitfalls: the time-out is implementation dependent; J010 has spoken of the same CALL when
+    it expired, hence a note; late answers of the CSMS are P004.
     """
     if step.event.why == "edge":
         return _EDGE
@@ -161,8 +162,10 @@ def one_answer(step: Step) -> Iterable[Found] | Unknown | None:
 def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
     """Every CALL is answered before the time-out or the end of the WebSocket.
 
-    OCPP-J §4.1.1, ER 3.82. Pitfalls: a WebSocket that ended first is a warning; a Rejected station shall not
-    answer (B004); an unanswered transaction message of the station is T023.
+    OCPP-J §4.1.1, ER 3.82. Pitfalls: the station's time-out is its MessageTimeout; that of the CSMS is left
+    to it, so an unanswered CALL to a station that no certificate gives a time is a warning, and so is a
+    WebSocket that ended first; a Rejected station shall not answer (B004); an unanswered transaction message
+    of the station is T023.
     """
     event = step.event
     if event.asked is None or event.asked.malformed:
@@ -178,7 +181,9 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
             Found(detail=f"{event.action[:40]} unanswered when the link ended", severity=Severity.WARNING)
         ]
     waited_s = (event.at_us - event.asked.frame.at_us) / 1e6
-    return [Found(detail=f"{event.action[:40]} unanswered for {waited_s:g} s")]
+    soft = event.sender is Side.CSMS and step.profile.certificate is None  # 4.1.1: the asker's own choice
+    severity = Severity.WARNING if soft else None
+    return [Found(detail=f"{event.action[:40]} unanswered for {waited_s:g} s", severity=severity)]
 
 
 def unanswered_in_a_cut_log(step: Step) -> bool:

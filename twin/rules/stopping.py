@@ -302,7 +302,8 @@ def reset_stops_and_boots(step: Step) -> Iterable[Found] | Unknown | None:
             reset = before.reset
             if awaited is None or reset is None or before.link_open_us is None:
                 return None
-            detail = f"no BootNotification within 300 s of Reset {reset.kind}"
+            waited_s = (step.event.at_us - awaited.since_us) / 1e6
+            detail = f"no BootNotification within {waited_s:.0f} s of Reset {reset.kind}"
             return [Found(detail=detail, fault=Fault.STATION, evidence=(reset.seq,), key=str(reset.seq))]
         return _never_stopped(step, "Reset accepted")
     reset = before.reset

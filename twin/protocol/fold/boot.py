@@ -19,8 +19,8 @@ from twin.protocol.state import Registration, ResetAsked, Source, StationState, 
 _REMEMBERED_BOOTS = 8
 _MOST_TRIGGERS = 32
 _MOST_SAMPLES = 16  # of a clock's offset in one window: then only a better one counts
-# 21 StatusNotifications, one at a time, each a round trip and a second; at least 30 s.
-_STATUSES, _LEAST_STATUSES_US = 21, 30 * waits.SECOND_US
+# A StatusNotification for each connector, one at a time, each a round trip and a second; at least 30 s.
+_CONNECTORS, _MOST_CONNECTORS, _LEAST_STATUSES_US = 20, 256, 30 * waits.SECOND_US  # 20 where it is unknown
 
 
 def called(state: StationState, event: Event) -> StationState:
@@ -89,7 +89,9 @@ def answered(state: StationState, event: Event) -> StationState:
     if registration is not Registration.ACCEPTED:
         return state
     if not state.boot_asked:
-        within_us = max(_LEAST_STATUSES_US, _STATUSES * ((event.took_us or 0) + waits.SECOND_US))
+        connectors = min(state.count_in_force("NumberOfConnectors") or _CONNECTORS, _MOST_CONNECTORS)
+        each_us = (event.took_us or 0) + waits.SECOND_US
+        within_us = max(_LEAST_STATUSES_US, (1 + connectors) * each_us)
         state = waits.begin(state, Wait.STATUSES, event, within_us)
     state = waits.begin(state, Wait.HEARTBEAT, event, waits.DAY_US)
     if interval_s is not None and interval_s > 0:
@@ -152,13 +154,13 @@ def reset_answered(state: StationState, event: Event) -> StationState:
         return state
     kind = word(asked_payload(event).get("type"))
     asked = ResetAsked(kind, event.frame.seq, event.at_us, tuple(state.transactions))
-    state = waits.begin(replace(state, reset=asked), Wait.BOOT_AFTER_RESET, event, waits.REBOOT_US)
+    state = waits.begin(replace(state, reset=asked), Wait.BOOT_AFTER_RESET, event, state.patience.reboot_us)
     for transaction_id, transaction in state.transactions.items():
         state = waits.begin(
             state,
             Wait.STOP_AFTER_RESET,
             event,
-            waits.REBOOT_US,
+            state.patience.reboot_us,
             key=transaction_id,
             connector_id=transaction.connector_id,
             transaction_id=transaction_id,

@@ -77,6 +77,7 @@ def gap(state: StationState, event: Event) -> StationState:
         model=state.model,
         firmware=state.firmware,
         assumed=state.assumed,
+        patience=state.patience,
         gaps=state.gaps + 1,
     )
 

@@ -18,8 +18,6 @@ from twin.protocol.fold.payloads import (
 from twin.protocol.state import Availability, Connector, StationState, Wait
 
 _REMEMBERED_CHANGES = 8
-_GRACE_US = 10 * waits.SECOND_US  # Start and Status Charging may come in either order
-UNPLUG_US = 5 * waits.SECOND_US  # certificate: a triggered function within 5 s
 # 7.7: charging, or held up while charging: a transaction must be open
 _ENERGY = IN_TRANSACTION - {"Faulted"}
 _FREE = frozenset({"Available", "Preparing", "Reserved"})  # and here none is, whatever came before
@@ -81,7 +79,7 @@ def status_fits(state: StationState, event: Event, connector_id: int) -> Station
         state,
         Wait.STATUS_FITS,
         event,
-        _GRACE_US,
+        state.patience.status_us,
         key=connector_id,
         connector_id=connector_id,
         transaction_id=transaction.transaction_id if transaction else None,
@@ -106,7 +104,7 @@ def availability_answered(state: StationState, event: Event) -> StationState:
         state,
         Wait.STATUS_AFTER_AVAILABILITY,
         event,
-        waits.TRIGGERED_US,
+        state.patience.triggered_us,
         key=connector_id,
         connector_id=connector_id,
     )
@@ -170,7 +168,7 @@ def _unplugged(state: StationState, event: Event, connector_id: int, connector: 
         state,
         Wait.STOP_AFTER_UNPLUG,
         event,
-        UNPLUG_US,
+        state.patience.unplug_us,
         key=transaction_id,
         connector_id=connector_id,
         transaction_id=transaction_id,

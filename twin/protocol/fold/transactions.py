@@ -102,13 +102,13 @@ def start_answered(state: StationState, event: Event) -> StationState:
     charging = connector is not None and connector.status in IN_TRANSACTION
     if status == "Accepted" and not charging and not transaction.queued:
         state = waits.begin(
-            state, Wait.STATUS_AFTER_START, event, waits.TRIGGERED_US,
+            state, Wait.STATUS_AFTER_START, event, state.patience.triggered_us,
             key=connector_id, connector_id=connector_id, transaction_id=transaction_id,
         )  # fmt: skip
     refused = status not in ("", "Accepted") and not transaction.queued
     if refused and (connector is None or connector.status != "SuspendedEVSE"):
         state = waits.begin(
-            state, Wait.SUSPENDED_AFTER_REFUSAL, event, waits.TRIGGERED_US,
+            state, Wait.SUSPENDED_AFTER_REFUSAL, event, state.patience.triggered_us,
             key=connector_id, connector_id=connector_id, transaction_id=transaction_id,
         )  # fmt: skip
     return status_fits(state, event, connector_id)
@@ -157,7 +157,7 @@ def stop_called(state: StationState, event: Event) -> StationState:
     booted = state.last_boot_us is not None and state.last_boot_us > transaction.arrived_us
     if ended.reason in BOOT_REASONS and not booted and not state.queued(ended.stopped_us):
         state = waits.begin(
-            state, Wait.BOOT_AFTER_POWER_LOSS, event, waits.TRIGGERED_US,
+            state, Wait.BOOT_AFTER_POWER_LOSS, event, state.patience.triggered_us,
             key=transaction_id, connector_id=connector_id, transaction_id=transaction_id,
         )  # fmt: skip
     return status_fits(state, event, connector_id)
@@ -220,7 +220,7 @@ def remote_stop_answered(state: StationState, event: Event) -> StationState:
         state,
         Wait.STOP_AFTER_REMOTE,
         event,
-        waits.TRIGGERED_US,
+        state.patience.triggered_us,
         key=transaction_id,
         connector_id=transaction.connector_id,
         transaction_id=transaction_id,

@@ -9,9 +9,7 @@ from twin.protocol.fold.payloads import newest
 from twin.protocol.state import StationState, Wait
 
 SECOND_US = 1_000_000
-TRIGGERED_US = 60 * SECOND_US  # how long a message that another one triggers may take before it is missing
 DAY_US = 24 * 3600 * SECOND_US
-REBOOT_US = 300 * SECOND_US  # a boot may take minutes: the certificate's 5 s exclude it
 _MOST = 512
 _UNBLOCKED = frozenset({Wait.PONG, Wait.OLD_LINK_ENDS})
 # What outlives a connection, and what outlives a boot.
