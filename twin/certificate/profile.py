@@ -73,10 +73,9 @@ class Profile(msgspec.Struct, frozen=True):
             status_us=slack.status_us,
         )
 
-    @property
-    def core_only(self) -> bool:
-        """Whether the certificate covers the Core profile and nothing else."""
-        return self.certificate is not None and set(self.certificate.profiles) == {"Core"}
+    def excludes(self, feature_profile: str) -> bool:
+        """Whether there is a certificate and it does not cover this profile ("SmartCharging")."""
+        return self.certificate is not None and feature_profile not in self.certificate.feature_profiles
 
 
 SPEC = Profile("spec")

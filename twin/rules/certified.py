@@ -59,7 +59,7 @@ def csms_writes_core_keys(step: Step) -> Iterable[Found] | Unknown | None:
     if step.profile.certificate is None:
         return NO_CERTIFICATE
     row = lookup(word(step.payload.get("key")))
-    if row is None or not step.profile.core_only or row.profile == "Core":
+    if row is None or not step.profile.excludes(row.profile):
         return None
     return [Found(detail=f"{row.name} belongs to {row.profile}", key=row.name)]
 
@@ -95,20 +95,20 @@ def reads_as_certified(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def core_profile_only(step: Step) -> Iterable[Found] | Unknown | None:
-    """SupportedFeatureProfiles is Core, as certified: anything else is another product.
+    """SupportedFeatureProfiles is what was certified (Core): anything else is another product.
 
     Certificate, row 29. Pitfalls: order and blanks do not matter.
     """
-    if step.profile.certificate is None:
+    certificate = step.profile.certificate
+    if certificate is None:
         return NO_CERTIFICATE
-    if not step.profile.core_only:
-        return None
+    certified = certificate.feature_profiles
     for key, value in entries(step.payload):
         if key.casefold() != "supportedfeatureprofiles":
             continue
         profiles = {token.strip() for token in value.split(",") if token.strip()}
-        if profiles != {"Core"}:
-            detail = f"SupportedFeatureProfiles {value[:120]!r}, certified 'Core'"
+        if profiles != certified:
+            detail = f"SupportedFeatureProfiles {value[:120]!r}, certified {','.join(sorted(certified))!r}"
             return [Found(detail=detail, provenance="certified")]
     return None
 

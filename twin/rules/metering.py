@@ -43,7 +43,7 @@ def no_trigger_context(step: Step) -> Iterable[Found] | Unknown | None:
     """
     if step.profile.certificate is None:
         return NO_CERTIFICATE
-    if not step.profile.core_only or not any(s.context == "Trigger" for s in step.samples):
+    if not step.profile.excludes("RemoteTrigger") or not any(s.context == "Trigger" for s in step.samples):
         return None
     return [Found(detail="sample with the context Trigger", connector_id=_connector(step))]
 

@@ -135,7 +135,7 @@ def data_transfer_channel(step: Step) -> Iterable[Found] | Unknown | None:
 
 def _outside(step: Step) -> bool:
     action = ACTIONS.get(step.event.action)
-    return step.profile.core_only and action is not None and action.profile != "Core"
+    return action is not None and step.profile.excludes(action.profile)
 
 
 def _accepts(action: str, payload: dict[str, Any]) -> bool:
