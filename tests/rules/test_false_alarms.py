@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.playbook import OTMK, SPEC, Play, Said, after, opened, play, stamp
 from tests.rules.talk import (
@@ -22,6 +23,7 @@ from tests.rules.talk import (
     text,
     writes,
 )
+from twin.certificate.profile import Profile
 from twin.model import Side
 
 WHO = {"chargePointVendor": "Acme", "chargePointModel": "Box"}
@@ -155,6 +157,37 @@ def unplugged(p: Play, waits_s: float) -> Play:
     return stop(p << after(waits_s), reason="EVDisconnected")
 
 
+def with_reservations() -> Play:
+    """Certified for Core and Reservation."""
+    assert OTMK.certificate is not None
+    rows = tuple(
+        replace(row, result="Pass") if row.profile == "Reservation" else row
+        for row in OTMK.certificate.functionality
+    )
+    return quiet(play(Profile("two", replace(OTMK.certificate, functionality=rows))).booted())
+
+
+def remotely(*keys: tuple[str, str, bool]) -> Play:
+    """A remote start without Authorize where AuthorizeRemoteTxRequests is seen to be TRUE."""
+    return start(remote_start(reads(spec(), ("AuthorizeRemoteTxRequests", "true", False), *keys)))
+
+
+def offline_start(*keys: tuple[str, str, bool]) -> Play:
+    p = reads(spec(), *keys)
+    begun_s = now_s(p)
+    return start(outage(p, 600), at_s=begun_s + 100, tag="NEW")
+
+
+def another_tag(*keys: tuple[str, str, bool]) -> Play:
+    """Started with one idTag, stopped with another one that the CSMS was never asked about."""
+    p = start(authorize(reads(spec(), *keys)))
+    return stop(status(p, "Charging") << after(50), idTag="OTHER")
+
+
+LOCAL = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
+NO_LOCAL = tuple((key, "false", False) for key in LOCAL)
+
+
 CASES: tuple[Case, ...] = (
     # §3.7 speaks of MeterValues that belong to a transaction
     Case("R003 MeterValues of none failed", lambda: refused_reading(transaction=None), ("R001", "R003")),
@@ -254,6 +287,50 @@ CASES: tuple[Case, ...] = (
     Case("T032 six seconds", lambda: unplugged(spec(), 6), ("T032",)),
     Case("T032 over a minute", lambda: unplugged(spec(), 61), (), ("T032",)),
     Case("T032 six seconds, certified", lambda: unplugged(certified(), 6), (), ("T032",)),
+    # what a certificate covers, profile by profile
+    Case(
+        "N001 what is certified",
+        lambda: with_reservations().csms("CancelReservation", {"reservationId": 1}, {"status": "Rejected"}),
+        ("N002", "N006"),
+    ),
+    Case(
+        "N002 what is not",
+        lambda: with_reservations().csms("ClearChargingProfile", {}, {"status": "Unknown"}),
+        (),
+        ("N002", "N006"),
+    ),
+    Case(
+        "C016 both profiles",
+        lambda: reads(with_reservations(), ("SupportedFeatureProfiles", "Core,Reservation", True)),
+        ("C016",),
+    ),
+    Case(
+        "C016 one profile less",
+        lambda: reads(with_reservations(), ("SupportedFeatureProfiles", "Core", True)),
+        (),
+        ("C016",),
+    ),
+    # G1: unknown is not false
+    Case("T002 a cache may have known it", remotely, ("T002",)),
+    Case("T002 there is none", lambda: remotely(*NO_LOCAL), (), ("T002",)),
+    Case(
+        "R007 AllowOfflineTxForUnknownId is unknown",
+        lambda: offline_start(("LocalAuthorizeOffline", "false", False)),
+        ("R007", "C018"),
+    ),
+    Case(
+        "R007 it is false",
+        lambda: offline_start(
+            ("LocalAuthorizeOffline", "false", False), ("AllowOfflineTxForUnknownId", "false", False)
+        ),
+        (),
+        ("R007",),
+    ),
+    Case(
+        "T019 a list may have known it", lambda: another_tag(("LocalPreAuthorize", "true", False)), ("T019",)
+    ),
+    Case("T019 nothing is known of lists", another_tag, ("T019",)),
+    Case("T019 there is none", lambda: another_tag(*NO_LOCAL), (), ("T019",)),
 )
 
 

@@ -10,7 +10,7 @@ from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import NO_BOOT, NO_OPENING, NO_STAMP, NO_VALUE, QUEUED, Found, InForce, Step, Unknown
 
 _TRUE = "true"
-_LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
+LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 _SOON_US = 10_000_000
 _AT_ONCE_US = 10_000_000  # an Authorize this soon after a RemoteStart is that of the RemoteStart
 _ASKED_US = 60_000_000  # a station that has just asked did not authorize by itself
@@ -37,7 +37,7 @@ def authorized_before_start(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_STAMP
     if before.queued(started.at_us) is not False:
         return QUEUED if before.socket.whole else NO_OPENING
-    ways = [step.in_force(key) for key in _LOCAL_WAYS]
+    ways = [step.in_force(key) for key in LOCAL_WAYS]
     if ways[0] is None:
         return NO_VALUE
     if _any_true(ways):
@@ -57,7 +57,7 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
     """A remote start is authorized first where AuthorizeRemoteTxRequests is TRUE, and starts where it should.
 
     OCPP 1.6 §5.11, §9.1.3. Pitfalls: drift where the key is only certified; a cached idTag or
-    LocalPreAuthorize make Authorize needless.
+    LocalPreAuthorize make Authorize needless, so whether they may must be known.
     """
     before = step.before
     tag = word(step.payload.get("idTag")).casefold()
@@ -69,8 +69,11 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
     key = step.in_force("AuthorizeRemoteTxRequests")
     if key is None:
         return NO_VALUE
-    if key.value.casefold() != _TRUE or _any_true([step.in_force(way) for way in _LOCAL_WAYS]):
+    ways = [step.switched_on(way) for way in LOCAL_WAYS]
+    if key.value.casefold() != _TRUE or True in ways:
         return None
+    if None in ways:
+        return NO_VALUE
     stamp = parse_stamp(word(step.payload.get("timestamp")))
     if stamp is None or before.queued(stamp.at_us) is True:
         return NO_STAMP if stamp is None else QUEUED
@@ -129,7 +132,7 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     asks = key is not None and key.observed and key.value.casefold() == _TRUE
     remote = told is not None and told.at_us > verdict.at_us and not asks  # 9.1.3: started as it was told
     asked = verdict.action == "Authorize" and step.event.at_us - verdict.at_us <= _ASKED_US
-    if remote or (not asked and _any_true([step.in_force(way) for way in _LOCAL_WAYS])):
+    if remote or (not asked and _any_true([step.in_force(way) for way in LOCAL_WAYS])):
         return None
     return [
         Found(
@@ -209,7 +212,7 @@ def charging_profile_ignored(step: Step) -> Iterable[Found] | Unknown | None:
     if "chargingProfile" not in step.asked:
         return None
     refused = isinstance(step.event.message, CallError) or step.payload.get("status") == "Rejected"
-    if not refused or (step.profile.certificate is not None and not step.profile.core_only):
+    if not refused or (step.profile.certificate is not None and not step.profile.excludes("SmartCharging")):
         return None
     connector_id = integer(step.asked.get("connectorId"))
     connector = step.before.connectors.get(connector_id) if connector_id else None
@@ -288,7 +291,7 @@ def not_started_unanswered(step: Step) -> Iterable[Found] | Unknown | None:
         return None if tag in step.before.id_tags else _NO_ANSWER
     if failed.why == "link ended":
         return None
-    ways = [step.in_force(key) for key in _LOCAL_WAYS]
+    ways = [step.in_force(key) for key in LOCAL_WAYS]
     if ways[0] is None:
         return NO_VALUE
     stamp = parse_stamp(word(step.payload.get("timestamp")))

@@ -8,6 +8,7 @@ import msgspec
 
 from twin.certificate.profile import Profile
 from twin.model import Event, EventKind, Fault, Severity, Side
+from twin.protocol.config_keys import REQUIRED_CORE_KEYS, lookup
 from twin.protocol.fold import stamps_of
 from twin.protocol.metering import Sample, samples
 from twin.protocol.state import StationState
@@ -70,6 +71,18 @@ class Step(msgspec.Struct, frozen=True, dict=True):
         digits = value.value.strip()
         counts = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
         return (int(digits), value) if counts else None
+
+    def switched_on(self, key: str) -> bool | None:
+        """Whether a key in force is TRUE; FALSE where the station has none such, ``None`` while unknown."""
+        value, before = self.in_force(key), self.before
+        if value is not None:
+            return value.value.strip().casefold() == "true"
+        row, folded = lookup(key), key.casefold()
+        listed = before.listed_keys or ()
+        absent = len(listed) >= len(REQUIRED_CORE_KEYS) and folded not in listed
+        if absent or folded in before.unknown_keys or (row and self.profile.excludes(row.profile)):
+            return False
+        return None
 
     def may_be_cut(self, answerer: Side) -> bool:
         """Whether this is an imported log that may lack the answers of ``answerer``.

@@ -7,6 +7,7 @@ from twin.protocol import metering
 from twin.protocol.fold import integer, word
 from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.state import Transaction
+from twin.rules.authorization import LOCAL_WAYS
 from twin.rules.framing import unanswered_in_a_cut_log
 from twin.rules.step import CUT, DAMAGED, NO_BOOT, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
 
@@ -16,6 +17,7 @@ _LEAK_WH, _LEAK_US = 100, 60_000_000
 _NO_ID = Unknown("no transactionId in the message")
 _NO_TIMES = Unknown("the capture has no times of its own")
 _NO_TAG = Unknown("no answer about this idTag was seen")
+_LOCAL = Unknown("the station may know this idTag, or its group, from a list or a cache of its own")
 _NO_RESET = Unknown("no accepted Reset was seen")
 
 
@@ -81,7 +83,7 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
     """The idTag of StopTransaction is the starting one, or one of its group.
 
     OCPP 1.6 §4.10, §6.49, TC_068, TC_069. Pitfalls: optional at a remote stop and an EV-side one; the group
-    is known only from the parentIdTag of the answers.
+    is known only from the parentIdTag of the answers, where the station has no list and no cache.
     """
     transaction = _open(step)
     if transaction is None:
@@ -92,6 +94,10 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
     verdict = step.before.id_tags.get(tag)
     if verdict is None and not step.before.known_from_boot:
         return _NO_TAG
+    if any(step.switched_on(way) is not False for way in LOCAL_WAYS) and (
+        verdict is None or not verdict.parent_tag or not transaction.parent_tag
+    ):
+        return _LOCAL  # 3.5: a list or a cache may know the tag, and its group
     if verdict is not None and verdict.status == "Accepted":
         parents = {verdict.parent_tag.casefold(), transaction.parent_tag.casefold()}
         starting = step.before.id_tags.get(transaction.id_tag.casefold())
