@@ -184,6 +184,15 @@ def another_tag(*keys: tuple[str, str, bool]) -> Play:
     return stop(status(p, "Charging") << after(50), idTag="OTHER")
 
 
+def hard_reset(stops: bool) -> Play:
+    """Away for longer than five minutes, and the Stop comes after the boot, or never."""
+    p = status(spec().started(), "Charging").csms("Reset", {"type": "Hard"}, {"status": "Accepted"})
+    since_s = now_s(p)
+    boots(outage(p, 400))
+    status(status(p, "Available", 0), "Available")
+    return (stop(p, reason="HardReset", at_s=since_s) if stops else p) << after(310)
+
+
 LOCAL = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 NO_LOCAL = tuple((key, "false", False) for key in LOCAL)
 
@@ -331,6 +340,9 @@ CASES: tuple[Case, ...] = (
     ),
     Case("T019 nothing is known of lists", another_tag, ("T019",)),
     Case("T019 there is none", lambda: another_tag(*NO_LOCAL), (), ("T019",)),
+    # 5.14: the Stop of a Hard reset may come after the boot
+    Case("T028 away for 400 s", lambda: hard_reset(stops=True), ("T028",)),
+    Case("T028 back, and no Stop", lambda: hard_reset(stops=False), (), ("T028",)),
 )
 
 

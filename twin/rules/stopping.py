@@ -311,7 +311,8 @@ def reset_stops_and_boots(step: Step) -> Iterable[Found] | Unknown | None:
             waited_s = (step.event.at_us - awaited.since_us) / 1e6
             detail = f"no BootNotification within {waited_s:.0f} s of Reset {reset.kind}"
             return [Found(detail=detail, fault=Fault.STATION, evidence=(reset.seq,), key=str(reset.seq))]
-        return _never_stopped(step, "Reset accepted")
+        # while it is away nothing can come; the wait begins anew when it is accepted
+        return None if before.link_open_us is None else _never_stopped(step, "Reset accepted")
     reset = before.reset
     if reset is None or (before.last_boot_us is not None and reset.at_us < before.last_boot_us):
         return _NO_RESET

@@ -89,6 +89,9 @@ def answered(state: StationState, event: Event) -> StationState:
     if registration is not Registration.ACCEPTED:
         return state
     if not state.boot_asked:
+        before_us = state.boots_us[-2] if len(state.boots_us) > 1 else 0
+        if state.reset is not None and state.reset.at_us >= before_us:
+            state = _stops_owed(state, event, state.reset)
         connectors = min(state.count_in_force("NumberOfConnectors") or _CONNECTORS, _MOST_CONNECTORS)
         each_us = (event.took_us or 0) + waits.SECOND_US
         within_us = max(_LEAST_STATUSES_US, (1 + connectors) * each_us)
@@ -155,9 +158,17 @@ def reset_answered(state: StationState, event: Event) -> StationState:
     kind = word(asked_payload(event).get("type"))
     asked = ResetAsked(kind, event.frame.seq, event.at_us, tuple(state.transactions))
     state = waits.begin(replace(state, reset=asked), Wait.BOOT_AFTER_RESET, event, state.patience.reboot_us)
-    for transaction_id, transaction in state.transactions.items():
+    return _stops_owed(state, event, asked)
+
+
+def _stops_owed(state: StationState, event: Event, reset: ResetAsked) -> StationState:
+    """From now on: after the Reset, and again when the station is back (5.14: a Hard one may stop late)."""
+    for transaction_id in reset.transactions:
+        transaction = state.transactions.get(transaction_id)
+        if transaction is None:
+            continue
         state = waits.begin(
-            state,
+            waits.end(state, Wait.STOP_AFTER_RESET, transaction_id),
             Wait.STOP_AFTER_RESET,
             event,
             state.patience.reboot_us,
