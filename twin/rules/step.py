@@ -8,7 +8,7 @@ import msgspec
 
 from twin.certificate.profile import Profile
 from twin.model import Event, EventKind, Fault, Severity, Side
-from twin.protocol.config_keys import REQUIRED_CORE_KEYS, lookup
+from twin.protocol.config_keys import lookup
 from twin.protocol.fold import stamps_of
 from twin.protocol.metering import Sample, samples
 from twin.protocol.state import StationState
@@ -78,8 +78,7 @@ class Step(msgspec.Struct, frozen=True, dict=True):
         if value is not None:
             return value.value.strip().casefold() == "true"
         row, folded = lookup(key), key.casefold()
-        listed = before.listed_keys or ()
-        absent = len(listed) >= len(REQUIRED_CORE_KEYS) and folded not in listed
+        absent = bool(before.listed_keys) and folded not in (before.listed_keys or ())  # 5.8: all are listed
         if absent or folded in before.unknown_keys or (row and self.profile.excludes(row.profile)):
             return False
         return None
