@@ -164,8 +164,8 @@ class Analyzer:
         return self._profile or self._profiles.get(station, self._unknown)
 
     def listeners(self, rule: Rule) -> int:
-        """How many events this rule was asked about."""
-        return sum(count for place, count in self.heard.items() if _hears(rule, place))
+        """How many events this rule was asked about, or screened: a sound message, a CALL with its answer."""
+        return sum(count for place, count in self.heard.items() if _screens(rule, place))
 
     def _forget(self) -> None:
         """A recorder began anew here and knew nothing; nor may whoever reads its capture later."""
@@ -300,6 +300,21 @@ def _hears(rule: Rule, place: _Place) -> bool:
         and (rule.by is None or rule.by is sender)
         and (flawed or not rule.flawed)
     )
+
+
+# What passes by where a rule listens to a failure: every CALL may go unanswered, every answer lack its CALL.
+_MAY_BECOME = {
+    EventKind.CALLED: EventKind.TIMED_OUT,
+    EventKind.ANSWERED: EventKind.ORPHANED,
+    EventKind.REFUSED: EventKind.ORPHANED,
+}
+
+
+def _screens(rule: Rule, place: _Place) -> bool:
+    kind, sender, action, flawed = place
+    if kind in _MAY_BECOME and _hears(rule, (_MAY_BECOME[kind], sender, action, True)):
+        return True
+    return _hears(rule, (kind, sender, action, flawed or rule.flawed))
 
 
 def _subjects(found: Found) -> list[_Subject]:
