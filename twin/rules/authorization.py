@@ -10,7 +10,7 @@ from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import NO_BOOT, NO_OPENING, NO_STAMP, NO_VALUE, QUEUED, Found, InForce, Step, Unknown
 
 _TRUE = "true"
-LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
+_LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 _SOON_US = 10_000_000
 _AT_ONCE_US = 10_000_000  # an Authorize this soon after a RemoteStart is that of the RemoteStart
 _ASKED_US = 60_000_000  # a station that has just asked did not authorize by itself
@@ -37,7 +37,7 @@ def authorized_before_start(step: Step) -> Iterable[Found] | Unknown | None:
         return NO_STAMP
     if before.queued(started.at_us) is not False:
         return QUEUED if before.socket.whole else NO_OPENING
-    ways = [step.in_force(key) for key in LOCAL_WAYS]
+    ways = [step.in_force(key) for key in _LOCAL_WAYS]
     if ways[0] is None:
         return NO_VALUE
     if _any_true(ways):
@@ -69,7 +69,7 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
     key = step.in_force("AuthorizeRemoteTxRequests")
     if key is None:
         return NO_VALUE
-    ways = [step.switched_on(way) for way in LOCAL_WAYS]
+    ways = [step.switched_on(way) for way in _LOCAL_WAYS]
     if key.value.casefold() != _TRUE or True in ways:
         return None
     if None in ways:
@@ -132,7 +132,7 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     asks = key is not None and key.observed and key.value.casefold() == _TRUE
     remote = told is not None and told.at_us > verdict.at_us and not asks  # 9.1.3: started as it was told
     asked = verdict.action == "Authorize" and step.event.at_us - verdict.at_us <= _ASKED_US
-    if remote or (not asked and _any_true([step.in_force(way) for way in LOCAL_WAYS])):
+    if remote or (not asked and _any_true([step.in_force(way) for way in _LOCAL_WAYS])):
         return None
     return [
         Found(
@@ -291,7 +291,7 @@ def not_started_unanswered(step: Step) -> Iterable[Found] | Unknown | None:
         return None if tag in step.before.id_tags else _NO_ANSWER
     if failed.why == "link ended":
         return None
-    ways = [step.in_force(key) for key in LOCAL_WAYS]
+    ways = [step.in_force(key) for key in _LOCAL_WAYS]
     if ways[0] is None:
         return NO_VALUE
     stamp = parse_stamp(word(step.payload.get("timestamp")))

@@ -7,7 +7,7 @@ from twin.protocol import metering
 from twin.protocol.fold import integer, word
 from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.state import Transaction
-from twin.rules.authorization import LOCAL_WAYS
+from twin.protocol.timestamps import parse_stamp
 from twin.rules.framing import unanswered_in_a_cut_log
 from twin.rules.step import CUT, DAMAGED, NO_BOOT, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
 
@@ -94,10 +94,9 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
     verdict = step.before.id_tags.get(tag)
     if verdict is None and not step.before.known_from_boot:
         return _NO_TAG
-    if any(step.switched_on(way) is not False for way in LOCAL_WAYS) and (
-        verdict is None or not verdict.parent_tag or not transaction.parent_tag
-    ):
-        return _LOCAL  # 3.5: a list or a cache may know the tag, and its group
+    grouped = verdict is not None and verdict.parent_tag and transaction.parent_tag
+    if not grouped and _may_know_tags(step):
+        return _LOCAL
     if verdict is not None and verdict.status == "Accepted":
         parents = {verdict.parent_tag.casefold(), transaction.parent_tag.casefold()}
         starting = step.before.id_tags.get(transaction.id_tag.casefold())
@@ -358,6 +357,15 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
             provenance=key.provenance,
         )
     ]
+
+
+def _may_know_tags(step: Step) -> bool:
+    """Whether a list or a cache may have told the station of an idTag: online by 9.1.13, offline by 9.1.12."""
+    stamp = parse_stamp(word(step.payload.get("timestamp")))
+    offline = stamp is not None and step.before.queued(stamp.at_us)
+    key = "LocalAuthorizeOffline" if offline else "LocalPreAuthorize"
+    held = ("AuthorizationCacheEnabled", "LocalAuthListEnabled")
+    return step.switched_on(key) is not False and any(step.switched_on(way) is not False for way in held)
 
 
 def _never_gone(step: Step) -> list[Found] | None:
