@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.playbook import OTMK, SPEC, Play, Said, after, opened, play, stamp
+from tests.playbook import OTMK, SPEC, Play, Said, after, ended, opened, play, stamp
 from tests.rules.talk import (
     authorize,
     energy,
@@ -343,6 +343,10 @@ CASES: tuple[Case, ...] = (
     # 5.14: the Stop of a Hard reset may come after the boot
     Case("T028 away for 400 s", lambda: hard_reset(stops=True), ("T028",)),
     Case("T028 back, and no Stop", lambda: hard_reset(stops=False), (), ("T028",)),
+    # 4.6: a station that falls silent for good
+    Case("P008 never again", lambda: spec() << after(36_000), (), ("P008",)),
+    Case("P008 its link ended", lambda: spec() << ended() << after(36_000), ("P008",)),
+    Case("P008 a pending station", lambda: boots(spec(), "Pending") << after(3_600), ("P008",)),
 )
 
 

@@ -71,6 +71,8 @@ class Profile(msgspec.Struct, frozen=True):
             unplug_us=unplug_us if slack.unplug_us is None else slack.unplug_us,
             reboot_us=slack.reboot_us,
             status_us=slack.status_us,
+            timer_us=slack.timer_us,
+            timer_share=slack.timer_share,
         )
 
     def excludes(self, feature_profile: str) -> bool:

@@ -60,6 +60,7 @@ class Analyzer:
         self._states: dict[str, StationState] = {}
         self._profiles: dict[str, Profile] = {}
         self._due: list[tuple[int, bool, str]] = []  # time, whether a station's state waits, link or station
+        self._queued: set[tuple[int, bool, str]] = set()  # the same
         self._told: dict[tuple[object, ...], None] = {}
         self._explained: dict[tuple[str, str, _Subject], None] = {}
         self.occurrences: Counter[str] = Counter()
@@ -79,9 +80,12 @@ class Analyzer:
         """When :meth:`handle_timer` next has something to say, in microseconds; ``None`` if never."""
         while self._due:
             due_us, waits_, name = self._due[0]
-            if self._next_of(waits_, name) == due_us:
+            next_us = self._next_of(waits_, name)
+            if next_us == due_us:
                 return due_us
-            heapq.heappop(self._due)
+            self._queued.discard(heapq.heappop(self._due))
+            if next_us is not None and next_us > due_us:
+                self._wake(waits_, name)  # put off since
         return None
 
     def finish(self) -> list[Finding]:
@@ -91,6 +95,7 @@ class Analyzer:
         """
         self._links.clear()
         self._due.clear()
+        self._queued.clear()
         told = []
         for key, state in self._states.items():
             for found in never_restored(state, self.profile_of(key)):
@@ -115,7 +120,8 @@ class Analyzer:
         self.seen_us = max(self.seen_us, now_us)
         steps: list[Step] = []
         while (due_us := self.next_timer()) is not None and due_us <= now_us:
-            _, waits_, name = heapq.heappop(self._due)
+            _, waits_, name = woken = heapq.heappop(self._due)
+            self._queued.discard(woken)
             if waits_:
                 steps += self._overdue(name, due_us)
                 continue
@@ -171,6 +177,7 @@ class Analyzer:
         """A recorder began anew here and knew nothing; nor may whoever reads its capture later."""
         self._links.clear()
         self._due.clear()
+        self._queued.clear()
         for known in (
             self._station_of, self._unjudged, self._states, self._profiles, self._told, self._explained
         ):  # fmt: skip
@@ -219,7 +226,8 @@ class Analyzer:
         if after.config is not before.config or after.assumed is not before.assumed:
             self._links[event.link].expiry_us[Side.STATION] = _time_out_us(after)
         freed = before.calling_us is not None and after.calling_us is None
-        if after.awaited is not before.awaited or (freed and after.awaited):
+        configured = after.config is not before.config
+        if after.awaited is not before.awaited or ((freed or configured) and after.awaited):
             self._wake(True, key)
         return [Step(event, before, after, self.profile_of(key), payload_of(event), asked_payload(event))]
 
@@ -251,7 +259,8 @@ class Analyzer:
 
     def _wake(self, waits_: bool, name: str) -> None:
         due_us = self._next_of(waits_, name)
-        if due_us is not None:
+        if due_us is not None and (due_us, waits_, name) not in self._queued:
+            self._queued.add((due_us, waits_, name))
             heapq.heappush(self._due, (due_us, waits_, name))
 
     def _rules_for(self, place: "_Place") -> tuple[Rule, ...]:

@@ -45,6 +45,7 @@ class Wait(StrEnum):
     BOOT_AFTER_POWER_LOSS = "BootNotification after StopTransaction(PowerLoss)"
     BOOT_AFTER_RESET = "BootNotification after Reset"
     HEARTBEAT = "a Heartbeat within 24 hours"
+    SILENT = "any exchange within the heartbeat interval"
     RESEND = "the failed transaction message again"
     PONG = "a pong"
     OLD_LINK_ENDS = "the end of the earlier connection"
@@ -285,6 +286,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     unplug_us: int = 60_000_000  # StopTransaction after the EV side disconnected
     reboot_us: int = 300_000_000  # a boot, and the Stops, after Reset: it may take minutes
     status_us: int = 10_000_000  # StartTransaction and its status may come in either order
+    timer_us: int = 2_000_000  # beyond an interval, or the share of it, whichever is more
+    timer_share: float = 0.05
 
 
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,6 +363,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     station_stamps: int = 0
     fractional_stamps: int = 0
     last_exchange_us: int | None = None
+    last_exchange_seq: int = 0
     calling_us: int | None = None  # since when a CALL of the station is unanswered
     freed_us: int = 0  # when one that failed or took long was over, and what had waited for it
     blocked_us: int = 0  # how long such CALLs have held it up in all

@@ -406,7 +406,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("P006", clocks.stamps_are_iso, ERROR, SENDER, "OCPP 1.6 §3.14, §3.15", (*_ANY_CALL, (ANSWERED, ""))),
     Rule("P007", clocks.stamps_plausible, WARNING, CP, "OCPP 1.6 §3.14", _STAMPED, by=STATION),
-    Rule("P008", timing.not_silent, WARNING, CP, "OCPP 1.6 §4.6, §9.1.10", _ANY_CALL, by=STATION),
+    Rule(
+        "P008",
+        timing.not_silent,
+        WARNING,
+        CP,
+        "OCPP 1.6 §4.6, §9.1.10",
+        (*_ANY_CALL, (OVERDUE, Wait.SILENT)),
+    ),
     Rule(
         "P009", timing.heartbeat_each_day, WARNING, CP, "OCPP 1.6 §4.6", (_BOOTED, (OVERDUE, Wait.HEARTBEAT))
     ),

@@ -360,7 +360,7 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def _may_know_tags(step: Step) -> bool:
-    """Whether a list or a cache may have told the station of an idTag: online by 9.1.13, offline by 9.1.12."""
+    """Whether a list or a cache may have told it of an idTag: online by 9.1.13, offline by 9.1.12."""
     stamp = parse_stamp(word(step.payload.get("timestamp")))
     offline = stamp is not None and step.before.queued(stamp.at_us)
     key = "LocalAuthorizeOffline" if offline else "LocalPreAuthorize"

@@ -91,9 +91,14 @@ def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     """The station is not silent for longer than the heartbeat interval.
 
     OCPP 1.6 §4.6, §9.1.10. Pitfalls: any exchange counts, a Heartbeat may be skipped; the interval is the
-    last of Boot.interval and ChangeConfiguration; 5 % (at least 2 s) and the ends of a link are allowed for.
+    last of Boot.interval and ChangeConfiguration; 5 % (at least 2 s) and the ends of a link are allowed for;
+    a log may have left out what was said.
     """
     before = step.before
+    if step.event.kind is EventKind.OVERDUE:
+        return _fell_silent(step)
+    if step.event.sender is not Side.STATION:
+        return None
     if before.last_exchange_us is None:
         return _NO_EARLIER
     if before.registration in _UNREGISTERED:
@@ -107,11 +112,18 @@ def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     interval_us = known[0] * 1_000_000
     if not interval_us or quiet_us <= interval_us + step.profile.tolerances.timer_slack_us(interval_us):
         return None
-    if step.imported:
-        return CUT
+    return CUT if step.imported else None  # the wait has spoken
+
+
+def _fell_silent(step: Step) -> list[Found] | None:
+    known, awaited = step.seconds_in_force("HeartbeatInterval"), step.event.awaited
+    if known is None or awaited is None or step.before.link_open_us is None:
+        return None
+    quiet_s = (step.event.at_us - awaited.since_us) / 1e6
     return [
         Found(
-            detail=f"silent for {quiet_us / 1e6:.1f} s, heartbeat interval {known[0]} s",
+            detail=f"silent for {quiet_s:.1f} s and more, heartbeat interval {known[0]} s",
+            fault=Fault.STATION,
             provenance=known[1].provenance,
         )
     ]
