@@ -40,6 +40,7 @@ class Wait(StrEnum):
     SUSPENDED_AFTER_REFUSAL = "SuspendedEVSE after a refused StartTransaction"
     START_AFTER_REMOTE = "StartTransaction after RemoteStartTransaction"
     STOP_AFTER_REMOTE = "StopTransaction after RemoteStopTransaction"
+    STOP_AFTER_REFUSAL = "StopTransaction after RemoteStopTransaction was refused"
     STOP_AFTER_UNPLUG = "StopTransaction after the EV side disconnected"
     STOP_AFTER_RESET = "StopTransaction after Reset"
     BOOT_AFTER_POWER_LOSS = "BootNotification after StopTransaction(PowerLoss)"
@@ -158,9 +159,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     (meterStart at first), ``resolution_wh`` one unit of its last digit, ``register_us`` its time stamp.
     ``sampled_us`` is the stamp of the newest periodic sample, ``None`` where the phase is unknown.
     ``latest_us`` is the newest stamp of its messages, clock-aligned data excepted. ``queued`` says that the
-    StartTransaction was older than its connection (G4). ``remote_seq`` is the RemoteStartTransaction it
-    answers to. ``vi_wh`` integrates voltage times current over the samples, ``None`` where they do not allow
-    it.
+    StartTransaction was older than its connection (G4). ``vi_wh`` integrates voltage times current over the
+    samples, ``None`` where they do not allow it.
     """
 
     transaction_id: int | None = None
@@ -173,9 +173,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     parent_tag: str = ""
     arrived_us: int = 0
     answered_us: int | None = None  # arrival of StartTransaction.conf
-    answer_seq: int | None = None
     queued: bool = False
-    remote_seq: int | None = None
     register_wh: Decimal | None = None
     resolution_wh: Decimal = Decimal(1)
     register_us: int | None = None
@@ -183,10 +181,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     sampled_us: int | None = None
     sampled_seq: int = 0
     samples: int = 0  # periodic ones, live
-    clocked_us: int | None = None  # newest Sample.Clock
     latest_us: int | None = None
     latest_seq: int = 0
-    end_sample_seq: int | None = None  # a live Transaction.End sample
     power_w: float | None = None
     power_us: int | None = None
     vi_wh: float | None = 0.0
@@ -350,7 +346,6 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Mapping[tuple[int, str], SampleSet] = {}
     heard: tuple[Sample, ...] = ()
     rhythm: tuple[int, int] = (0, 0)
-    idle_aligned: Mapping[int, int] = {}
     failing: tuple[Failing, ...] = ()
     failed_notices: tuple[Notice, ...] = ()
     reset: ResetAsked | None = None

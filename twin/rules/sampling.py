@@ -13,7 +13,7 @@ from twin.rules.step import NO_BOOT, NO_CONNECTOR, NO_STAMP, NO_TRANSACTION, NO_
 PERIODIC, CLOCK = metering.DEFAULT_CONTEXT, "Sample.Clock"
 _LISTS = {PERIODIC: "MeterValuesSampledData", CLOCK: "MeterValuesAlignedData"}
 _INTERVALS = {PERIODIC: "MeterValueSampleInterval", CLOCK: "ClockAlignedDataInterval"}
-_DAY_US = 86_400_000_000
+_DAY_US, _QUARTER_US = 86_400_000_000, 900_000_000
 _LEAST_GRACE_US = 60_000_000
 _FEW_ANSWERS = 16
 _FIRST = Unknown("the first sample of its context: nothing to compare it with")
@@ -64,8 +64,9 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
 def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
     """Clock-aligned data is stamped on the grid of ClockAlignedDataInterval from midnight.
 
-    OCPP 1.6 §9.1.5, TC_071. Pitfalls: begin or end of the interval are both on the grid; a second beside it
-    is a warning, a tenth of a second nothing.
+    OCPP 1.6 §9.1.5, TC_071. Pitfalls: begin or end of the interval are both on the grid; the midnight may be
+    that of any time zone, in quarters of an hour; a second beside it is a warning, a tenth of a second
+    nothing.
     """
     stamps_us = {s.stamp_us for s in step.meter_values if s.context == CLOCK and s.stamp_us is not None}
     if not stamps_us:
@@ -77,8 +78,7 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
     if interval_us <= 0:
         return None
     for stamp_us in sorted(stamps_us):
-        beside_us = stamp_us % _DAY_US % interval_us
-        off_us = min(beside_us, interval_us - beside_us)
+        off_us = _beside_us(stamp_us, interval_us)
         if off_us <= grid_us // 10:
             continue
         near = off_us <= grid_us
@@ -92,6 +92,13 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
             )
         ]
     return None
+
+
+def _beside_us(stamp_us: int, interval_us: int) -> int:
+    """How far a stamp lies beside the grid of the nearest midnight."""
+    zones = (0,) if _QUARTER_US % interval_us == 0 else range(0, _DAY_US, _QUARTER_US)
+    beside = [(stamp_us + zone_us) % _DAY_US % interval_us for zone_us in zones]
+    return min(min(one_us, interval_us - one_us) for one_us in beside)
 
 
 def measurands_as_configured(step: Step) -> Iterable[Found] | Unknown | None:
