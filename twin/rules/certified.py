@@ -75,7 +75,7 @@ def reads_as_certified(step: Step) -> Iterable[Found] | Unknown | None:
     if certificate is None:
         return NO_CERTIFICATE
     found = []
-    for key, value in entries(step.payload):
+    for key, value, _ in entries(step.payload):
         wanted = certificate.certified_text(key)
         known = step.before.config.get(key.casefold())
         explained = known is not None and known.source is not Source.READ
@@ -103,7 +103,7 @@ def core_profile_only(step: Step) -> Iterable[Found] | Unknown | None:
     if certificate is None:
         return NO_CERTIFICATE
     certified = certificate.feature_profiles
-    for key, value in entries(step.payload):
+    for key, value, _ in entries(step.payload):
         if key.casefold() != "supportedfeatureprofiles":
             continue
         profiles = {token.strip() for token in value.split(",") if token.strip()}
@@ -113,14 +113,14 @@ def core_profile_only(step: Step) -> Iterable[Found] | Unknown | None:
     return None
 
 
-def entries(payload: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, value) of every configurationKey that has a value."""
+def entries(payload: dict[str, Any], *, valued: bool = True) -> Iterator[tuple[str, str, Any]]:
+    """(key, value, readonly) of configurationKey; with ``valued`` only those that have a value."""
     held = payload.get("configurationKey")
     for entry in held if isinstance(held, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("key"), str):
             value = entry.get("value")
-            if isinstance(value, str):
-                yield entry["key"], value
+            if isinstance(value, str) or not valued:
+                yield entry["key"], word(value), entry.get("readonly")
 
 
 def _written(key: str, value: str, wanted: str) -> Found:

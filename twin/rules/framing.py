@@ -10,7 +10,7 @@ from twin.protocol.fold import integer
 from twin.protocol.schema import conforms, violations
 from twin.protocol.session import hides_payload
 from twin.protocol.state import Registration
-from twin.rules.step import CUT, DAMAGED, NO_OPENING, Found, Step, Unknown
+from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_TIMES, Found, Step, Unknown
 
 # OCPP-J 1.6 table 7, with its old spellings (JE 5.1, 5.2).
 ERROR_CODES = frozenset(
@@ -31,7 +31,6 @@ _FREE_TEXT = frozenset({"info", "data", "errorDescription", "description"})
 _SOON_US = 1_000_000
 _CAPTURE_MARKS = ("truncated", "abbreviated", "reconstructed")
 _UNREADABLE = Unknown("the frame is broken: its payload cannot be judged")
-_NO_TIMES = Unknown("the capture has no times of its own")
 _NO_ACTION = Unknown("the action is not one of OCPP 1.6")
 _WHO_BROKE_IT = Unknown("whether the sender or the capture broke it is not known")
 _NO_ANSWERED = Unknown("the CALL does not fit its schema: an error is the right answer")
@@ -114,7 +113,7 @@ def one_outstanding(step: Step) -> Iterable[Found] | Unknown | None:
     if not step.event.outstanding:
         return None
     if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     if step.event.sender is not None and step.may_be_cut(step.event.sender.other):
         return CUT
     return [Found(detail=f"{step.event.action[:40]} sent with {step.event.outstanding} CALL(s) outstanding")]
@@ -173,7 +172,7 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
     if event.sender is Side.CSMS and step.before.registration is Registration.REJECTED:
         return None
     if event.asked.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     if unanswered_in_a_cut_log(step):
         return CUT
     if event.why == "link ended":
@@ -317,7 +316,7 @@ def answer_comes_first(step: Step) -> Iterable[Found] | Unknown | None:
     if event.asked is None or step.payload.get("status") not in ("Accepted", "Scheduled"):
         return None
     if event.took_us is None:
-        return _NO_TIMES
+        return NO_TIMES
     asked_us = event.asked.frame.at_us
     early = _EARLY[event.action](step, asked_us)
     if early is None or event.at_us - early[1] > _SOON_US:

@@ -7,10 +7,9 @@ from twin.model import EventKind, Severity, Side
 from twin.protocol.actions import of_transaction
 from twin.protocol.fold import integer
 from twin.protocol.state import Failing
-from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_TIMES, NO_VALUE, Found, Step, Unknown
 
 _DEFAULT_ATTEMPTS = 3
-_NO_TIMES = Unknown("the capture has no times of its own")
 
 
 def sent_again(step: Step) -> Iterable[Found] | Unknown | None:
@@ -45,7 +44,7 @@ def retry_gaps(step: Step) -> Iterable[Found] | Unknown | None:
     if known is None:
         return NO_VALUE
     if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     opened_us = step.before.socket.opened_us
     if opened_us is not None and opened_us >= failed.failed_us:
         return None

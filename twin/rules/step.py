@@ -144,6 +144,10 @@ NO_VALUE = Unknown("the configured value was neither observed nor certified")
 NO_EARLIER_STATUS = Unknown("no earlier status of the connector since the boot or the connection")
 QUEUED = Unknown("the message is older than its connection: delivered from the queue")
 CUT = Unknown("an imported log that may be cut: the other half of this dialogue may not be in it")
+NO_TIMES = Unknown("the capture has no times of its own")
+NO_CLOCK = Unknown("the capture has no clock of its own")
+NO_ID = Unknown("no transactionId in the message")
+NO_VENDOR = Unknown("no vendorId in the message")
 DAMAGED = Unknown("the record was damaged by the capture")
 
 type Judge = Callable[[Step], Iterable[Found] | Unknown | None]

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from twin.certificate import Certificate
 from twin.model import Awaited, EventKind, Fault, Severity, Side
 from twin.protocol.fold import integer, word
+from twin.protocol.fold.payloads import stamp_us
 from twin.protocol.state import Registration, Wait
-from twin.rules.step import CUT, NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, NO_CERTIFICATE, NO_TIMES, NO_VALUE, Found, Step, Unknown
 
 _UNREGISTERED = frozenset({Registration.SENT, Registration.PENDING, Registration.REJECTED})
 _ALIVE_US = 3_600_000_000
 _UNTIMED = frozenset({"GetDiagnostics", "UpdateFirmware", "RemoteStartTransaction"})
-_NO_TIMES = Unknown("the capture has no times of its own")
 _NO_EARLIER = Unknown("no earlier exchange on this connection was seen")
 _NO_TRIGGER = Unknown("what triggers this message was not seen")
 
@@ -135,7 +135,7 @@ def heartbeat_each_day(step: Step) -> Iterable[Found] | Unknown | None:
     OCPP 1.6 §4.6. Pitfalls: other messages may stand in for a Heartbeat, but they do not set the clock.
     """
     if step.event.kind is not EventKind.OVERDUE:
-        return _NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
+        return NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
     last_us = step.before.last_exchange_us
     if last_us is None or step.event.at_us - last_us > _ALIVE_US:
         return None  # nothing at all was seen: no verdict on the heartbeat
@@ -204,7 +204,7 @@ def _before_start(step: Step) -> _Trigger:
         return None
     plugged = connector.status == "Preparing" and connector.since_us < verdict.at_us
     others = [c for c in before.connectors.values() if c.status == "Preparing"]
-    if not plugged or len(others) != 1 or before.queued(_stamp(step)) is not False:
+    if not plugged or len(others) != 1 or before.queued(stamp_us(step.payload.get("timestamp"))) is not False:
         return None
     previous = before.last_stop.get(connector_id) if connector_id is not None else None
     if previous is not None and previous.arrived_us >= verdict.at_us:
@@ -226,12 +226,6 @@ def _awaited(step: Step, wait: Wait, key: int | None, what: str) -> _Trigger:
     return None if held is None else (held.since_us, held.blocked_us, held.seq, what)
 
 
-def _stamp(step: Step) -> int | None:
-    from twin.protocol.fold.payloads import stamp_us
-
-    return stamp_us(step.payload.get("timestamp"))
-
-
 def _slow(step: Step, which: str) -> list[Found] | Unknown | None:
     event, certificate = step.event, step.profile.certificate
     if event.sender is not Side.STATION:
@@ -239,7 +233,7 @@ def _slow(step: Step, which: str) -> list[Found] | Unknown | None:
     if certificate is None:
         return NO_CERTIFICATE
     if event.asked is None or event.took_us is None:
-        return _NO_TIMES
+        return NO_TIMES
     figures = _figures(certificate, which)
     if figures is None:
         return None

@@ -11,9 +11,18 @@ from twin.protocol.fold import advance, integer, word
 from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.state import Transaction
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import CUT, NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_TRANSACTION, Found, Step, Unknown
+from twin.rules.step import (
+    CUT,
+    NO_BOOT,
+    NO_CERTIFICATE,
+    NO_CONNECTOR,
+    NO_ID,
+    NO_TRANSACTION,
+    Found,
+    Step,
+    Unknown,
+)
 
-_NO_ID = Unknown("no transactionId in the message")
 _NO_INTEGRAL = Unknown("the samples do not allow an integral of voltage and current")
 _FEW_WH = 200  # below it the integral says little
 _FEW_SAMPLES = 3
@@ -79,7 +88,7 @@ def transaction_id_unique(step: Step) -> Iterable[Found] | Unknown | None:
     """
     transaction_id = integer(step.payload.get("transactionId"))
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     same = step.before.transactions.get(transaction_id)
     if same is not None and not _same_start_payload(same, step.asked):
         return [
@@ -107,7 +116,7 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
     transaction_id = integer(step.payload.get("transactionId"))
     before = step.before
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     if transaction_id in before.transactions or transaction_id in before.ended:
         return None
     connector_id = integer(step.payload.get("connectorId"))
@@ -143,7 +152,7 @@ def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
     """
     transaction_id = integer(step.payload.get("transactionId"))
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     ended = step.before.ended.get(transaction_id)
     open_ = step.before.transactions.get(transaction_id)
     if step.event.action == "MeterValues" and ended is not None and open_ is None:
