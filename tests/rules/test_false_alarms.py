@@ -23,7 +23,8 @@ from tests.rules.talk import (
     text,
     writes,
 )
-from twin.certificate.profile import Profile
+from twin.certificate.profile import Profile, tolerances_in
+from twin.engine.checked import check_frames
 from twin.model import Side
 
 WHO = {"chargePointVendor": "Acme", "chargePointModel": "Box"}
@@ -397,3 +398,15 @@ def test_a_mended_rule(case: Case) -> None:
     assert {rule: what for rule, what in told.items() if rule in case.silent} == {}
     assert [rule for rule in case.told if rule not in found] == [], told
     assert {rule: found[rule].severity.value for rule in case.severities if rule in found} == case.severities
+
+
+def test_a_wait_takes_the_tolerances_in_use() -> None:
+    slack = tolerances_in(
+        "[tolerances]\nunplug_us = 7000000\nreboot_us = 900000000\ntriggered_us = 90000000\n"
+    )
+    assert (slack.unplug_us, slack.reboot_us, slack.triggered_us) == (7_000_000, 900_000_000, 90_000_000)
+    frames = unplugged(certified(), 6).frames
+    wide = check_frames("wide", frames, adjusted=lambda found: replace(found, tolerances=slack))
+    assert {one.rule for one in check_frames("usual", frames).findings} - {
+        one.rule for one in wide.findings
+    } == {"T032"}
