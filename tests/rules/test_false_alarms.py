@@ -132,6 +132,11 @@ def crossing(answer: str) -> Play:
     return p if answer == "Accepted" else status(p << after(1), "Available")
 
 
+def boot_before_the_answer() -> Play:
+    p = spec() << Said(Side.CSMS, text(2, "t1", "TriggerMessage", TRIGGER)) << after(0.1)
+    return boots(p) << Said(Side.STATION, text(3, "t1", {"status": "Accepted"}))
+
+
 def two_of_three(most: str) -> Play:
     """Three keys are asked for, and two are answered."""
     p = reads(spec(), ("GetConfigurationMaxKeys", most, True))
@@ -287,6 +292,7 @@ CASES: tuple[Case, ...] = (
     # 5.17: a BootNotification that was asked for is no reboot
     Case("B008 a triggered boot", triggered_boot, ("B008", "B009", "B013")),
     Case("B008 a reboot", lambda: quiet(boots(outage(triggered_boot()))), (), ("B008",)),
+    Case("J018 it comes before the answer", boot_before_the_answer, ("B008", "B013"), ("J018",)),
     # 4.2: what is asked for is no early CALL
     Case(
         "B002 ExtendedTriggerMessage",

@@ -317,7 +317,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     spoke_before_boot: bool = False
     last_boot_us: int | None = None
     boots_us: tuple[int, ...] = ()
-    boot_asked: bool = False  # the newest BootNotification was triggered: no reboot
+    asked_boot_us: int | None = None  # the newest BootNotification was triggered: no reboot
     accepted_us: int | None = None
     retry_not_before_us: int | None = None
     retry_interval_s: int | None = None

@@ -500,7 +500,8 @@ def _before_availability(step: Step, asked_us: int) -> _Early:
 def _before_trigger(step: Step, asked_us: int) -> _Early:
     what, before = step.asked.get("requestedMessage"), step.before
     number = integer(step.asked.get("connectorId"))
-    times_us = {"Heartbeat": before.heartbeat_us, "BootNotification": before.last_boot_us}
+    booted_us = before.last_boot_us if before.asked_boot_us is None else before.asked_boot_us
+    times_us = {"Heartbeat": before.heartbeat_us, "BootNotification": booted_us}
     if number is not None and number in before.connectors:
         times_us["StatusNotification"] = before.connectors[number].at_us
     at_us = times_us.get(str(what))

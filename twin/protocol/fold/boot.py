@@ -32,7 +32,7 @@ def called(state: StationState, event: Event) -> StationState:
             state,
             boot_seq=seq,
             boot=payload,
-            boot_asked=True,
+            asked_boot_us=event.at_us,
             triggers=without(state.triggers, "BootNotification"),
             vendor=word(payload.get("chargePointVendor")),
             model=word(payload.get("chargePointModel")),
@@ -40,7 +40,7 @@ def called(state: StationState, event: Event) -> StationState:
         )
     state = replace(
         state,
-        boot_asked=False,
+        asked_boot_us=None,
         registration=Registration.SENT,
         boot_seq=seq,
         boot=payload,
@@ -88,7 +88,7 @@ def answered(state: StationState, event: Event) -> StationState:
     state = _corrected(state, event)
     if registration is not Registration.ACCEPTED:
         return state
-    if not state.boot_asked:
+    if state.asked_boot_us is None:
         before_us = state.boots_us[-2] if len(state.boots_us) > 1 else 0
         if state.reset is not None and state.reset.at_us >= before_us:
             state = _stops_owed(state, event, state.reset)
