@@ -40,7 +40,7 @@ def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
     if step.event.kind is not EventKind.OVERDUE:
         connector_id = integer(step.payload.get("connectorId"))
         open_ = connector_id is not None and step.before.transaction_on(connector_id) is not None
-        if open_ or step.payload.get("status") not in IN_TRANSACTION or connector_id is None:
+        if open_ or word(step.payload.get("status")) not in IN_TRANSACTION or connector_id is None:
             return None
         if not step.before.known_from_boot:
             return NO_BOOT
