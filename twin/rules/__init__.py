@@ -330,7 +330,7 @@ RULES: tuple[Rule, ...] = (
     Rule("M005", sampling.transaction_id_present, WARNING, CP, "OCPP 1.6 §4.7, ER 3.16", (_METER,)),
     Rule("M006", metering.value_is_a_number, ERROR, CP, "OCPP 1.6 §7.43, §7.49", (_METER, _STOP)),
     Rule("M007", metering.unit_fits_measurand, WARNING, CP, "OCPP 1.6 §7.43, §7.45", (_METER, _STOP)),
-    Rule("M008", metering.location_fits, WARNING, CP, "TC_070; OCPP 1.6 §7.30", (_METER, _STOP)),
+    Rule("M008", metering.location_fits, WARNING, CP, "OCPP 1.6 §7.30; TC_070", (_METER, _STOP)),
     Rule("M009", metering.no_trigger_context, DRIFT, CP, "certificate, functionalities", (_METER, _STOP)),
     Rule("M010", sampling.kind_is_switched_on, ERROR, CP, "OCPP 1.6 §9.1.5, §9.1.19", (_METER,)),
     Rule("M011", sampling.load_is_feasible, WARNING, CS, "OCPP-J 1.6 §4.1.1", ((ANSWERED, "MeterValues"),)),
