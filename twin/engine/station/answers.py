@@ -47,15 +47,9 @@ def answer(station: "Station", call: Call, now_us: int) -> Reply:
         if call.action == "SetChargingProfile" and "accepts-profiles" in station.quirks:
             return Reply(_result(station, call, {"status": "Accepted"}))
         return _error(call, station.behaviour.non_core_error, f"{call.action} is not supported")
-    try:
-        broken = (
-            ()
-            if conforms(call.action, call.payload, answer=False)
-            else violations(call.action, call.payload, answer=False)
-        )
-    except RecursionError:
-        return _error(call, "FormationViolation", "nested too deep")
-    if broken:
+    if not conforms(call.action, call.payload, answer=False) and (
+        broken := violations(call.action, call.payload, answer=False)
+    ):
         code = _CODES.get(broken[0].keyword, "FormationViolation")
         return _error(call, code, f"{broken[0].path or '/'}: {broken[0].reason}")
     payload = call.payload if isinstance(call.payload, dict) else {}
