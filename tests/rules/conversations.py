@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.engine.stations import (
     SECOND_US,
     Act,
@@ -187,7 +189,17 @@ ALL_KEYS = stimulus(40, "GetConfiguration", {})
 SOME_KEYS = stimulus(45, "GetConfiguration", {"key": ["ResetRetries", "ConnectionTimeOut", "Testing"]})
 
 
-def _local() -> list[Frame]:
+def _played(acts: list[tuple[float, Act]], script: Script, for_s: float, seed: int) -> list[Frame]:
+    """Times as written for seed 1; otherwise all people and the CSMS come so many seconds later."""
+    late_s = 7.3 * (seed - 1)
+    late_us = int(late_s * SECOND_US)
+    later = [(at_s + late_s, act) for at_s, act in acts]
+    script.stimuli = [replace(one, at_us=one.at_us + late_us) for one in script.stimuli]
+    hop_us = 40_000 + 17_000 * (seed - 1)
+    return talk(station(acts=later, seed=seed), csms(script), for_s=for_s + late_s, hop_us=hop_us)
+
+
+def _local(seed: int) -> list[Frame]:
     """Two cars, tagged, stopped by their tags and unplugged; then the first again."""
     acts: list[tuple[float, Act]] = [
         (100, plug(1)),
@@ -203,10 +215,10 @@ def _local() -> list[Frame]:
         (1_330, tag("TAG0003")),
         (1_350, unplug(1)),
     ]
-    return talk(station(acts=acts), csms(Script(interval_s=30, stimuli=[ALL_KEYS, SOME_KEYS])), for_s=1_500)
+    return _played(acts, Script(interval_s=30, stimuli=[ALL_KEYS, SOME_KEYS]), 1_500, seed)
 
 
-def _remote() -> list[Frame]:
+def _remote(seed: int) -> list[Frame]:
     """Started and stopped by the CSMS, one start in vain; availability, unlock, cache, data."""
     acts: list[tuple[float, Act]] = [(110, plug(3)), (700, unplug(3)), (1_600, plug(5)), (1_990, unplug(5))]
     stimuli = [
@@ -226,10 +238,10 @@ def _remote() -> list[Frame]:
         stimulus(1_610, "RemoteStartTransaction", {"connectorId": 5, "idTag": "TAG0007"}),
         stimulus(1_930, "RemoteStopTransaction", {"transactionId": 0}, start=1),
     ]
-    return talk(station(acts=acts), csms(Script(interval_s=30, stimuli=stimuli)), for_s=2_100)
+    return _played(acts, Script(interval_s=30, stimuli=stimuli), 2_100, seed)
 
 
-def _resets() -> list[Frame]:
+def _resets(seed: int) -> list[Frame]:
     """Both resets with a transaction each, one connector Unavailable all the while."""
     acts: list[tuple[float, Act]] = [
         (100, plug(1)),
@@ -245,10 +257,10 @@ def _resets() -> list[Frame]:
         stimulus(450, "Reset", {"type": "Soft"}),
         stimulus(1_000, "Reset", {"type": "Hard"}),
     ]
-    return talk(station(acts=acts), csms(Script(interval_s=30, stimuli=stimuli)), for_s=1_500)
+    return _played(acts, Script(interval_s=30, stimuli=stimuli), 1_500, seed)
 
 
-def _outage() -> list[Frame]:
+def _outage(seed: int) -> list[Frame]:
     """Two transactions through an outage of five minutes, one stopped in it."""
     acts: list[tuple[float, Act]] = [
         (100, plug(1)),
@@ -262,10 +274,10 @@ def _outage() -> list[Frame]:
         (1_340, unplug(1)),
         (1_345, unplug(2)),
     ]
-    return talk(station(acts=acts), csms(Script(interval_s=30, stimuli=[ALL_KEYS])), for_s=1_500)
+    return _played(acts, Script(interval_s=30, stimuli=[ALL_KEYS]), 1_500, seed)
 
 
-def _refusals() -> list[Frame]:
+def _refusals(seed: int) -> list[Frame]:
     """A CSMS that refuses one StopTransaction twice and one Authorize."""
     acts: list[tuple[float, Act]] = [
         (100, plug(1)),
@@ -282,17 +294,17 @@ def _refusals() -> list[Frame]:
         ("Authorize", "NOBODY"): [invalid],
     }
     script = Script(interval_s=30, stimuli=[ALL_KEYS], answers=answers)
-    return talk(station(acts=acts), csms(script), for_s=1_100)
+    return _played(acts, script, 1_100, seed)
 
 
-def _waiting(first: str) -> list[Frame]:
+def _waiting(first: str, seed: int) -> list[Frame]:
     """A CSMS that does not accept at once."""
     answers: dict[tuple[str, str], list[str | None]] = {("BootNotification", ""): [first]}
     stimuli = [stimulus(30, "GetConfiguration", {"key": ["ResetRetries"]})] if first == BOOT_PENDING else []
-    return talk(station(), csms(Script(interval_s=30, answers=answers, stimuli=stimuli)), for_s=200)
+    return _played([], Script(interval_s=30, answers=answers, stimuli=stimuli), 200, seed)
 
 
-def _cable() -> list[Frame]:
+def _cable(seed: int) -> list[Frame]:
     """An EV-side disconnect, and a fault with its recovery."""
     acts: list[tuple[float, Act]] = [
         (100, plug(1)),
@@ -303,21 +315,22 @@ def _cable() -> list[Frame]:
         (700, Act(do="clear", connector_id=3)),
         (730, unplug(3)),
     ]
-    return talk(station(acts=acts), csms(Script(interval_s=30, stimuli=[ALL_KEYS])), for_s=800)
+    return _played(acts, Script(interval_s=30, stimuli=[ALL_KEYS]), 800, seed)
 
 
-SCENARIOS: dict[str, Callable[[], list[Frame]]] = {
+SCENARIOS: dict[str, Callable[[int], list[Frame]]] = {
     "local": _local,
     "remote": _remote,
     "resets": _resets,
     "outage": _outage,
     "refusals": _refusals,
-    "pending": lambda: _waiting(BOOT_PENDING),
-    "rejected": lambda: _waiting(BOOT_REJECTED),
+    "pending": lambda seed: _waiting(BOOT_PENDING, seed),
+    "rejected": lambda seed: _waiting(BOOT_REJECTED, seed),
     "cable": _cable,
 }
 
 
 @cache
-def scenario(name: str) -> Talk:
-    return read(SCENARIOS[name]())
+def scenario(name: str, seed: int = 1) -> Talk:
+    """The same story; another ``seed`` has other latencies, and all of it begins later."""
+    return read(SCENARIOS[name](seed))

@@ -36,19 +36,19 @@ CLEAN = (
 
 
 @cache
-def told(name: str) -> Counter[str]:
+def told(name: str, seed: int) -> Counter[str]:
     """How often each rule speaks in the unaltered conversation."""
-    return Counter(finding.rule for finding in findings(scenario(name).frames()))
+    return Counter(finding.rule for finding in findings(scenario(name, seed).frames()))
 
 
-def missed(mutation: Mutation) -> tuple[int, list[str]]:
+def missed(mutation: Mutation, seed: int = 1) -> tuple[int, list[str]]:
     """How many alterations there are, and those that the expected rule did not see."""
     number, unseen = 0, []
     for name in mutation.scenarios:
-        for place, altered in enumerate(mutation.alter(scenario(name))):
+        for place, altered in enumerate(mutation.alter(scenario(name, seed))):
             number += 1
             now = Counter(finding.rule for finding in findings(altered.frames()))
-            if not any(now[rule] > told(name)[rule] for rule in mutation.rules):
+            if not any(now[rule] > told(name, seed)[rule] for rule in mutation.rules):
                 unseen.append(f"{mutation.name} ({', '.join(mutation.rules)}) in {name}, place {place}")
     return number, unseen
 
