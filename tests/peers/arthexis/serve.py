@@ -1,0 +1,46 @@
+"""Runs arthexis on loopback until SIGTERM: `python serve.py FOLDER REDIS-SOCKET [ID=PASSWORD ...]`.
+
+``FOLDER`` takes its SQLite file. The stations named are registered, each with its Basic password.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import django
+from daphne.server import Server  # before anything else of Twisted: it chooses the reactor
+
+
+class Told(Server):
+    """Says ``listening PORT`` on stdout once the socket is open."""
+
+    def listen_success(self, port: object) -> None:
+        super().listen_success(port)
+        sys.stdout.write(f"listening {self.listening_addresses[0][1]}\n")
+        sys.stdout.flush()
+
+
+def serve(folder: Path, redis: str, stations: list[str]) -> None:
+    """Make the database and serve; Django takes its settings from the environment."""
+    folder.mkdir(exist_ok=True)
+    os.environ |= {
+        "ARTHEXIS_DATA_DIR": str(folder),
+        "ARTHEXIS_CHANNEL_REDIS_URL": f"unix://{redis}",
+        "ARTHEXIS_ALLOWED_HOSTS": "127.0.0.1",
+        "DJANGO_SETTINGS_MODULE": "arthexis.settings",
+    }
+    django.setup()
+    from apps.ocpp.models import Charger
+    from arthexis.asgi import application
+    from django.contrib.auth.hashers import make_password
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    for station in stations:
+        identity, _, password = station.partition("=")
+        Charger.objects.create(identity=identity, connection_token_hash=make_password(password))
+    Told(application, endpoints=["tcp:port=0:interface=127.0.0.1"]).run()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
