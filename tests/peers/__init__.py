@@ -1,13 +1,13 @@
 """Starts third-party peers as processes of their own, each from its own environment, and ends them again."""
 
 import contextlib
-import os
 import selectors
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.conftest import absent
 
@@ -32,34 +32,52 @@ def peer_command(name: str, command: str) -> Path:
     return path
 
 
+class Served(NamedTuple):
+    """A CSMS that runs. A station connects to ``f"{url}/{identity}"``; arthexis wants a slash behind it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def write_key(self, station: str, key: str, value: str) -> None:
+        """Let it send the station a ChangeConfiguration."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{station} {key} {value}\n".encode())
+
+
 @contextlib.contextmanager
-def start_csms(port: int = 0, book: Path = Path(os.devnull)) -> Iterator[str]:
+def start_csms(port: int = 0) -> Iterator[str]:
     """Run ocpp-csms; gives its URL without a path. A station connects to ``f"{url}/{identity}"``.
 
     ``port`` 0 takes a free one. To stop it early and start it again on the same address, leave the block
-    and enter another with the port of the first. ``book`` takes its events, a JSON line each.
-    ``RuntimeError`` with its stderr if it does not come up.
+    and enter another with the port of the first. ``RuntimeError`` with its stderr if it does not come up.
     """
-    with _served("ocpp-csms", str(port), "127.0.0.1", str(book)) as url:
-        yield url
+    with _served("ocpp-csms", str(port)) as served:
+        yield served.url
 
 
 @contextlib.contextmanager
-def start_broker(*tags: str) -> Iterator[str]:
-    """Run ocpp-broker, which accepts these tags. A station connects to ``f"{url}/{identity}"``."""
-    with _served("ocpp-broker", *tags) as url:
-        yield f"{url}/org1"
+def serve_csms(book: Path) -> Iterator[Served]:
+    """Run ocpp-csms; ``book`` takes its events, a JSON line each."""
+    with _served("ocpp-csms", "0", "127.0.0.1", str(book)) as served:
+        yield served
 
 
 @contextlib.contextmanager
-def start_arthexis(folder: Path, passwords: Mapping[str, str]) -> Iterator[str]:
-    """Run arthexis, and Redis for it. A station named in ``passwords`` connects to ``f"{url}/{identity}/"``.
+def serve_broker(*tags: str) -> Iterator[Served]:
+    """Run ocpp-broker, which accepts these tags and no others."""
+    with _served("ocpp-broker", *tags) as served:
+        yield served._replace(url=f"{served.url}/org1")
 
-    ``folder`` is made; afterwards its ``db.sqlite3`` holds what was stored. Skips without redis-server.
+
+@contextlib.contextmanager
+def serve_arthexis(folder: Path, passwords: Mapping[str, str]) -> Iterator[Served]:
+    """Run arthexis, and Redis for it, with one password a station. Skips without redis-server.
+
+    ``folder`` is made; afterwards its ``db.sqlite3`` holds what was stored.
     """
     stations = [f"{identity}={password}" for identity, password in passwords.items()]
-    with _redis() as socket, _served("arthexis", str(folder), str(socket), *stations) as url:
-        yield f"{url}/ws/ocpp"
+    with _redis() as socket, _served("arthexis", str(folder), str(socket), *stations) as served:
+        yield served._replace(url=f"{served.url}/ws/ocpp")
 
 
 @contextlib.contextmanager
@@ -85,19 +103,21 @@ def _redis() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _served(name: str, *arguments: str) -> Iterator[str]:
-    """Run the ``serve.py`` of a peer; the URL it says it listens at."""
+def _served(name: str, *arguments: str) -> Iterator[Served]:
+    """Run the ``serve.py`` of a peer."""
     command: list[str | Path] = [peer_python(name), PEERS / name / "serve.py", *arguments]
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, bufsize=0) as process,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0
+        ) as process,
     ):
         try:
             words = _next_line(process).split()
             if words[:1] != ["listening"]:
                 errors.seek(0)
                 raise RuntimeError(f"{name} did not start: {errors.read()[-2000:]}")
-            yield f"ws://127.0.0.1:{words[1]}"
+            yield Served(f"ws://127.0.0.1:{words[1]}", process)
         finally:
             _end(process)
 

@@ -11,7 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.peers import peer_command, peer_python, start_arthexis, start_broker, start_csms
+from tests.peers import peer_command, peer_python, serve_arthexis, serve_broker, start_csms
 
 pytestmark = pytest.mark.peer
 
@@ -83,8 +83,10 @@ def test_npm_peers_start(name: str, command: str) -> None:
 
 
 async def test_broker_knows_its_tags_and_no_others() -> None:
-    with start_broker("KNOWN") as url:
-        async with connect(f"{url}/anyone", subprotocols=[websockets.Subprotocol("ocpp1.6")]) as station:
+    with serve_broker("KNOWN") as broker:
+        async with connect(
+            f"{broker.url}/anyone", subprotocols=[websockets.Subprotocol("ocpp1.6")]
+        ) as station:
             boot = {"chargePointVendor": "MANAGEON", "chargePointModel": "OTM-K"}
             assert (await ask(station, "1", "BootNotification", boot))["status"] == "Accepted"
             for number, (tag, status) in enumerate((("KNOWN", "Accepted"), ("OTHER", "Invalid")), start=2):
@@ -94,12 +96,13 @@ async def test_broker_knows_its_tags_and_no_others() -> None:
 
 async def test_arthexis_lets_in_whom_it_knows(tmp_path: Path) -> None:
     ocpp = [websockets.Subprotocol("ocpp1.6")]
-    with start_arthexis(tmp_path / "arthexis", {"known": "its password"}) as url:
+    with serve_arthexis(tmp_path / "arthexis", {"known": "its password"}) as arthexis:
+        url = f"{arthexis.url}/known/"
         with pytest.raises(websockets.InvalidStatus, match="403"):
-            await connect(f"{url}/known/", subprotocols=ocpp)
+            await connect(url, subprotocols=ocpp)
         token = base64.b64encode(b"known:its password").decode()
         headers = {"Authorization": f"Basic {token}"}
-        async with connect(f"{url}/known/", subprotocols=ocpp, additional_headers=headers) as station:
+        async with connect(url, subprotocols=ocpp, additional_headers=headers) as station:
             boot = {"chargePointVendor": "MANAGEON", "chargePointModel": "OTM-K"}
             assert (await ask(station, "1", "BootNotification", boot))["status"] == "Accepted"
             assert "currentTime" in await ask(station, "2", "Heartbeat", {})

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -16,8 +17,9 @@ async def serve(port: int, host: str, book: TextIO) -> None:
     """Let any station in, under any identity. Port 0 takes a free one.
 
     Says ``listening PORT`` on stdout once the socket is open. ``book`` takes every event of a station as
-    one JSON line.
+    one JSON line. ``ID KEY VALUE``, a line on stdin, writes a key of a station.
     """
+    loop, tasks = asyncio.get_running_loop(), []
 
     def write(event: ChargePointEvent) -> None:
         told = {"event": type(event).__name__} | dataclasses.asdict(event)
@@ -25,9 +27,19 @@ async def serve(port: int, host: str, book: TextIO) -> None:
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+
+    def order() -> None:
+        told = os.read(0, 4096).decode()
+        for station, key, value in map(str.split, told.splitlines()):
+            tasks.append(loop.create_task(csms.charge_points[station].async_change_configuration(key, value)))
+        if not told:
+            loop.remove_reader(0)
+
     async with CentralSystem(host=host, port=port) as csms:
         csms.add_listener(write)
+        if stat.S_ISFIFO(os.fstat(0).st_mode):
+            loop.add_reader(0, order)
         sys.stdout.write(f"listening {csms.port}\n")
         sys.stdout.flush()
         await stop.wait()
