@@ -57,10 +57,13 @@ class Handled:
     def outage(self, seconds: float) -> None:
         """Out of the network from now on, for so long."""
         self._live.act(Act(do="link down"))
-        self._live.act_at(Act(do="link up"), self._live.pace.now_us() + int(seconds * _SECOND_US))
+        self.act_in(seconds, Act(do="link up"))
+
+    def now_us(self) -> int:
+        return self._live.pace.now_us()
 
     def act_in(self, seconds: float, act: Act) -> None:
-        self._live.act_at(act, self._live.pace.now_us() + int(seconds * _SECOND_US))
+        self._live.act_at(act, self.now_us() + int(seconds * _SECOND_US))
 
     def is_idle(self) -> bool:
         """Connected and accepted, and nothing waits or is on its way."""
