@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import msgspec
 import pytest
 
 from tests.peers import Served, serve_arthexis, serve_broker, serve_csms
-from tests.peers.stations import Handled, recording
+from tests.peers.stations import DEADLINE_S, Handled, recording
 from twin.engine.checked import check_frames
 from twin.engine.recording import recording_of
 from twin.engine.station import Act, Behaviour
@@ -94,6 +97,44 @@ async def test_a_day_with_an_outage(name: str, tmp_path: Path) -> None:
     assert tuple(payload_of(stop.answer) for stop in stops if stop.answer) == peer.stops
     if peer.stored is not None:
         assert peer.stored(tmp_path) == billed
+
+
+def test_twin_run_brings_its_password(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario.toml"
+    acts = (
+        'at = 4\ndo = "plug"\nconnector = 1',
+        'at = 5\ndo = "tag"\ntag = "TAG0001"',
+        'at = 8\ndo = "tag"\ntag = "TAG0001"',
+        'at = 9\ndo = "unplug"\nconnector = 1',
+    )
+    scenario.write_text("".join(f"[[act]]\n{act}\n" for act in acts), encoding="utf-8")
+    told = {}
+    with serve_arthexis(tmp_path / "arthexis", {STATION: PASSWORD, "OTMK-0002": "another"}) as csms:
+        command = (sys.executable, "-m", "twin", "run", "--csms", f"{csms.url}/{{id}}/", "--connectors", "2")
+        command += ("--scenario", str(scenario), "--for", "25", "--json", "--id")
+        started = {
+            station: subprocess.Popen(
+                (*command, station),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TWIN_STATION_PASSWORD": PASSWORD},
+            )
+            for station in (STATION, "OTMK-0002")
+        }
+        for station, process in started.items():
+            with process:
+                said, troubles = process.communicate(timeout=DEADLINE_S)
+            told[station] = (process.returncode, json.loads(said), troubles)
+
+    code, run, troubles = told[STATION]
+    assert (code, "trying again" in troubles) == (0, False), troubles
+    expected = {"BootNotification": 1, "Authorize": 1, "StartTransaction": 1, "StopTransaction": 1}
+    assert {action: run["actions"].get(action) for action in expected} == expected
+    assert [(start, stop > start) for _, start, stop in _of_arthexis(tmp_path)] == [(0, True)]
+    code, run, troubles = told["OTMK-0002"]
+    assert (code, run["calls"]) == (0, 0)
+    assert "403" in troubles
 
 
 async def charge(station: Handled, csms: Served) -> None:
