@@ -59,7 +59,9 @@ def serve(folder: Path, redis: str, stations: list[str]) -> None:
             sys.stdout.write(f"listening {self.listening_addresses[0][1]}\n")
             sys.stdout.flush()
 
-    Told(application, endpoints=["tcp:port=0:interface=127.0.0.1"]).run()
+    # A busy machine may take longer over the first handshake than the 5 s that daphne gives it.
+    endpoints = ["tcp:port=0:interface=127.0.0.1"]
+    Told(application, endpoints=endpoints, websocket_handshake_timeout=60).run()
 
 
 if __name__ == "__main__":
