@@ -2,7 +2,10 @@
 
 import importlib.util
 
+import msgspec
+
 from tests.conftest import REPOSITORY
+from twin.engine.station import QUIRKS, Behaviour
 
 
 def test_the_rule_reference_is_drawn_from_the_rule_book() -> None:
@@ -13,3 +16,11 @@ def test_the_rule_reference_is_drawn_from_the_rule_book() -> None:
     spec.loader.exec_module(module)
     drawn = (REPOSITORY / "docs" / "rules.md").read_text(encoding="utf-8")
     assert drawn == module.text(), "run: python docs/make_rules.py"
+
+
+def test_every_behaviour_and_quirk_of_the_station_is_documented() -> None:
+    text = (REPOSITORY / "docs" / "station.md").read_text(encoding="utf-8")
+    for quirk in QUIRKS.values():
+        assert f"| `{quirk.name}` | {quirk.does} | {quirk.seen} | {quirk.rule} |" in text
+    for field in msgspec.structs.fields(Behaviour):
+        assert field.name == "quirks" or f"`{field.name}`" in text

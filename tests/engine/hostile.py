@@ -26,7 +26,9 @@ def _drawn(schema: Mapping[str, Any], rng: Random) -> Any:
             required = set(schema.get("required", ()))
             members = schema.get("properties", {})
             return {
-                name: _drawn(part, rng) for name, part in members.items() if name in required or rng.random() < 0.5
+                name: _drawn(part, rng)
+                for name, part in members.items()
+                if name in required or rng.random() < 0.5
             }
         case "array":
             return [_drawn(schema["items"], rng) for _ in range(rng.randint(1, 2))]
@@ -44,8 +46,8 @@ def _drawn(schema: Mapping[str, Any], rng: Random) -> Any:
 
 ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 1.5, 1e300, 2**31, 2**63, 10**40, int("9" * 4_300), "", "x", "x" * 501,
-    "x" * 100_000, "\u0000", "\U0001f50c", "2026-13-45T99:99:99Z", "NaN", [], [[]], [None] * 1_000, {}, {"": {}},
-    {"a": [{"b": None}]},
+    "x" * 100_000, "\u0000", "\U0001f50c", "2026-13-45T99:99:99Z", "NaN", [], [[]], [None] * 1_000, {},
+    {"": {}}, {"a": [{"b": None}]},
 )  # fmt: skip
 
 

@@ -147,14 +147,17 @@ class Ledger:
 
     def check_settled(self, now_us: int) -> None:
         """All is quiet: every transaction that began has ended once, and the CSMS knows every status."""
-        assert not self.station.uplink.queue, f"lost: {len(self.station.uplink.queue)} never delivered"
+        waiting = [queued.payload for queued in self.station.uplink.queue if queued.local_id]
+        assert not waiting, f"lost: {waiting} never delivered"
         assert not self.station.transactions, f"lost: {self.station.transactions} never ended"
         for local_id, start in self.starts.items():
             stops = self.stops.get(local_id, [])
             assert len(stops) == 1, f"lost: {len(stops)} StopTransaction for {start.payload}"
             assert stops[0].done, f"lost: {stops[0].payload} was never answered"
         zero = "Available" if self.station.operative0 else "Unavailable"
-        assert self.statuses[0] == zero, f"status: connector 0 is {zero}, the CSMS was told {self.statuses[0]}"
+        assert self.statuses[0] == zero, (
+            f"status: connector 0 is {zero}, the CSMS was told {self.statuses[0]}"
+        )
         for point in self.station.points.values():
             told, is_ = self.statuses.get(point.connector_id), point.status(now_us)
             assert told == is_, f"status: connector {point.connector_id} is {is_}, the CSMS was told {told}"

@@ -1,4 +1,4 @@
-"""A CSMS with moods: it answers, late or twice or not at all, refuses, errs, hangs up, and asks for anything."""
+"""A CSMS with moods: it answers, late, twice or never, refuses, errs, hangs up, asks for anything."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,16 @@ MOODS: dict[str, dict[str, int]] = {
     "errors": {"error": 1},
     "odd": {"odd": 2, "answer": 3},
     "leaves": {"answer": 6, "close": 1, "abort": 1},
-    "mixed": {"answer": 12, "late": 2, "silence": 1, "error": 2, "odd": 1, "close": 1, "abort": 1, "twice": 1},
+    "mixed": {
+        "answer": 12,
+        "late": 2,
+        "silence": 1,
+        "error": 2,
+        "odd": 1,
+        "close": 1,
+        "abort": 1,
+        "twice": 1,
+    },
 }
 ERRORS = ("InternalError", "GenericError", "NotSupported", "ProtocolError", "SecurityError")
 NOW = "@now"  # the world writes the time there when the answer leaves
@@ -89,7 +98,10 @@ class RoughCsms:
             case "odd":
                 return [(soon_us, self._odd(call))]
             case "close" | "abort":
-                return [(soon_us, self.rng.choice((answer, fate))), (soon_us + self.rng.randint(0, 2) * 1_000, fate)]
+                return [
+                    (soon_us, self.rng.choice((answer, fate))),
+                    (soon_us + self.rng.randint(0, 2) * 1_000, fate),
+                ]
             case _:
                 return []
 
@@ -157,8 +169,9 @@ _CORE: dict[str, Callable[[RoughCsms, int], dict[str, Any]]] = {
     "GetConfiguration": lambda csms, n: csms.rng.choice(
         ({}, {"key": []}, {"key": csms.rng.sample(list(WRITES), 5)}, {"key": ["Bogus", "Bogus"]})
     ),
-    "RemoteStartTransaction": lambda csms, n: {"idTag": csms.rng.choice(TAGS)}
-    | csms.rng.choice(({}, {"connectorId": _connector(csms, n)})),
+    "RemoteStartTransaction": lambda csms, n: (
+        {"idTag": csms.rng.choice(TAGS)} | csms.rng.choice(({}, {"connectorId": _connector(csms, n)}))
+    ),
     "RemoteStopTransaction": lambda csms, n: {"transactionId": csms.rng.choice((*csms.running, 0, 999_999))},
     "UnlockConnector": lambda csms, n: {"connectorId": csms.rng.randint(1, n + 1)},
 }

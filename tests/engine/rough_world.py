@@ -19,7 +19,7 @@ from twin.protocol import codec
 from twin.protocol.timestamps import format_us
 
 HOP_US = 20_000
-_MOST_AT_ONCE = 500  # steps at one moment
+_MOST_AT_ONCE = 10_000  # steps at one moment
 LOUD = (Severity.ERROR, Severity.WARNING)
 
 
@@ -43,7 +43,7 @@ class World:
         behaviour: Behaviour,
         seed: int,
         *,
-        excused: Mapping[str, str] = {},  # noqa: B006  # never changed
+        excused: Mapping[str, str] = {},  # never changed
         judged: bool = True,
     ) -> None:
         self.station = station(behaviour, seed=seed)
@@ -104,7 +104,7 @@ class World:
             self._end(Side.CSMS, 1001, abrupt)
 
     def quieten(self, most_s: int = 40_000) -> None:
-        """Everybody goes home, the CSMS is well and the link is up, until all is said; then all must be kept."""
+        """All go home, the CSMS is well, the link is up, until all is said; then all must be kept."""
         self.csms.calm()
         self.reachable = True
         for do in ("power on", "link up"):

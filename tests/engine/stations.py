@@ -112,11 +112,19 @@ BUSY_ACTS: tuple[tuple[float, Act], ...] = (
     (4_720, tag("TAG0007")),
     (5_600, unplug(6)),
 )
+CERTIFIED_MEASURANDS = "Energy.Active.Import.Register,Current.Import,Voltage"
 _INSIDE_CORE = {"key": "MeterValueSampleInterval"}
 BUSY_STIMULI: tuple[Stimulus, ...] = (
     stimulus(120, "GetConfiguration", {}),
     stimulus(130, "UnlockConnector", {"connectorId": 1}),
-    stimulus(140, "ChangeConfiguration", {"key": "MeterValuesSampledData", "value": "SoC"}),
+    stimulus(
+        140,
+        "ChangeConfiguration",
+        {
+            "key": "MeterValuesSampledData",
+            "value": "Energy.Active.Import.Register,Current.Import,Voltage,SoC",
+        },
+    ),
     stimulus(150, "ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "-1"}),
     stimulus(160, "ChangeConfiguration", {"key": "Testing", "value": "true"}),
     stimulus(170, "ChangeConfiguration", {"key": "ResetRetries", "value": "2"}),

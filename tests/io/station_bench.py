@@ -55,7 +55,7 @@ class Bench:
             "powered": station.powered,
             "network": station.network,
             "queue": len(station.uplink.queue),
-            "connectors": [self._connector(number) for number in station.points],
+            "connectors": [station.connector(number, self.now_us) for number in station.points],
         }
 
     def act(self, act: Act) -> None:
@@ -63,23 +63,6 @@ class Bench:
         self.station.act(act, self.now_us)
         self._talk()
         self.page.changed()
-
-    def _connector(self, number: int) -> dict[str, Any]:
-        point = self.station.points[number]
-        reading = point.outlet.read(self.now_us)
-        tx = self.station.transactions.get(point.transaction) if point.transaction is not None else None
-        return {
-            "id": number,
-            "status": point.status(self.now_us),
-            "error_code": point.fault or "NoError",
-            "plugged": point.outlet.plugged,
-            "energy_wh": reading.register_wh - tx.meter_start_wh if tx else 0,
-            "register_wh": reading.register_wh,
-            "current_a": reading.current_a,
-            "power_w": reading.voltage_v * reading.current_a,
-            "transaction": tx.server_id if tx else None,
-            "id_tag": tx.id_tag if tx else None,
-        }
 
     # --- the clock and the wire -----------------------------------------------------------------------------
 

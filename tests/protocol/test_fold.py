@@ -146,6 +146,7 @@ def test_a_gap_forgets_everything_but_what_the_station_said_of_itself() -> None:
         model="OctoFLEX (OTM-K)",
         firmware="1.0.1",
         assumed=OTMK.assumed,
+        patience=OTMK.patience,
         gaps=1,
     )
 

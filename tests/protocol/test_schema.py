@@ -150,3 +150,12 @@ def test_ours_differ_from_the_packages_by_the_overlay_and_nothing_else() -> None
     for part in units:
         ours, meter = ours[part], meter[part]
     assert set(ours) == set(meter)
+
+
+@pytest.mark.parametrize("depth", [900, 2_000, 100_000])
+def test_nesting_that_no_schema_has_is_a_violation_and_no_exception(depth: int) -> None:
+    payload: dict[str, Any] = {}
+    for _ in range(depth):
+        payload = {"a": payload}
+    assert not conforms("ClearCache", payload, answer=False)
+    assert violations("ClearCache", payload, answer=False)

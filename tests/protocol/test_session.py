@@ -247,3 +247,13 @@ def test_memory_of_a_link_that_stays_open_is_bounded() -> None:
         link.answer(number, CSMS, f"{number}")
     assert link.answer(5_000, CSMS, "4999").why == "second"
     assert link.answer(5_000, CSMS, "0").why == "unknown"  # long ago, and forgotten
+
+
+def test_a_flood_of_one_id_is_paired_newest_first_and_expires_oldest_first() -> None:
+    link, number = opened(), 32_000  # quadratic time would be minutes
+    for at in range(number):
+        link.call(1 + at / 1e6, STATION, "a")
+    assert link.answer(2, CSMS, "a").kind is EventKind.ANSWERED
+    expired = link.rpc.handle_timer(START_US + 100_000_000)
+    assert [event.asked.frame.seq for event in expired if event.asked] == list(range(2, number + 1))
+    assert link.rpc.pending() == []

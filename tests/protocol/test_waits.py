@@ -7,7 +7,8 @@ from twin.protocol.state import Wait
 
 
 def waiting(p: Play) -> set[tuple[Wait, int | None]]:
-    return set(p.analyzer.state_of("CP1").awaited)
+    """But for the silence that every exchange ends."""
+    return {place for place in p.analyzer.state_of("CP1").awaited if place[0] is not Wait.SILENT}
 
 
 def overdue(p: Play) -> list[Event]:
@@ -33,14 +34,14 @@ def test_a_boot_waits_for_every_connector_and_falls_due_after_21_rounds() -> Non
     p = play().booted()
     assert waiting(p) == {(Wait.STATUSES, None), (Wait.HEARTBEAT, None)}
     p << after(40)
-    (missed,) = overdue(p)
+    (missed,) = [event for event in overdue(p) if event.action != Wait.SILENT]
     assert (missed.action, missed.at_us) == (Wait.STATUSES, missed.awaited and missed.awaited.due_us)
     assert missed.at_us == p.frames[-1].at_us + 30_000_000
     assert waiting(p) == {(Wait.HEARTBEAT, None)}
 
 
 def test_start_and_status_may_come_in_either_order() -> None:
-    p = status(quiet(play().booted()), "Charging")
+    p = status(status(quiet(play().booted()), "Available"), "Charging")
     assert (Wait.STATUS_FITS, 1) in waiting(p)
     p.started()
     assert (Wait.STATUS_FITS, 1) not in waiting(p)
@@ -134,3 +135,23 @@ def test_an_overlap_of_two_links_falls_due_unless_the_old_one_ends() -> None:
     assert (Wait.OLD_LINK_ENDS, None) in waiting(q)
     q.link = "c1"
     assert (Wait.OLD_LINK_ENDS, None) not in waiting(q << ended())
+
+
+def test_every_exchange_puts_off_the_silence() -> None:
+    p = play().booted(30)
+    for _ in range(3):
+        p = status(p << after(31), "Available")
+    assert Wait.SILENT not in [event.action for event in overdue(p)]
+    (missed,) = [event for event in overdue(p << after(33)) if event.action == Wait.SILENT]
+    assert missed.at_us == p.frames[-1].at_us + 32_000_001
+    assert missed.awaited is not None
+    assert missed.awaited.seq == p.frames[-1].seq
+    p = play().booted(30) << ended() << after(100)
+    assert Wait.SILENT not in [event.action for event in overdue(p)]
+
+
+def test_a_longer_interval_puts_it_off_too() -> None:
+    p = play().booted(30)
+    p.csms("ChangeConfiguration", {"key": "HeartbeatInterval", "value": "300"}, {"status": "Accepted"})
+    assert Wait.SILENT not in [event.action for event in overdue(p << after(200))]
+    assert Wait.SILENT in [event.action for event in overdue(p << after(200))]

@@ -161,7 +161,13 @@ def test_junit_has_a_case_a_rule_and_fails_where_it_must(frames: list[Frame]) ->
         assert failed == {f.rule for f in checked.findings if f.severity.rank <= Severity.WARNING.rank}
         assert len(failed) == int(suite.get("failures", ""))
         for case in cases:
-            assert [part.tag for part in case] in ([], ["failure"], ["system-out"], ["failure", "system-out"])
+            allowed = ([], ["failure"], ["skipped"], ["system-out"], ["failure", "system-out"])
+            assert [part.tag for part in case] in allowed
+        skipped = {(case.get("name") or "")[:4] for case in cases if case.find("skipped") is not None}
+        assert len(skipped) == int(suite.get("skipped", ""))
+        assert {"H009"} <= skipped  # no control frame is in them
+        assert not skipped & {finding.rule for finding in checked.findings}
+        assert ("J010" in skipped) is not any(frame.text for frame in frames)
     assert int(root.get("failures", "")) == sum(int(suite.get("failures", "")) for suite in suites)
 
 

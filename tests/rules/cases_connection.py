@@ -531,7 +531,7 @@ CASES: tuple[ThreeWays, ...] = (
     ThreeWays(
         "N006",
         lambda: quiet().csms("GetLocalListVersion", {}, "NotSupported"),
-        lambda: play(with_firmware()).booted().csms("GetLocalListVersion", {}, "NotSupported"),
+        lambda: play(with_firmware()).booted().csms("GetDiagnostics", {"location": "ftp://x"}, {}),
         lambda: play(SPEC).booted().csms("GetLocalListVersion", {}, "NotSupported"),
         "nothing is certified",
     ),

@@ -107,7 +107,6 @@ def alterations(talk: Talk, number: int) -> Iterator[tuple[str, Talk]]:
             talk.edit(place, lambda line: line.message and _entry(line.message).update(sampledValue=[])),
         )
         yield "M014", talk.edit(place, lambda line: _each(line.message, measurand="Power.Factor", value="98"))
-        yield "M008", talk.edit(place, lambda line: _each(line.message, location="EV"))
         yield "M015", talk.edit(place, lambda line: _each(line.message, value="2147483647"))
         yield "M005", talk.put(place, transactionId=None)
         yield "M004", talk.put(place, connectorId=0)

@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Conversation, str, str, Conversation]] = {
     ),
     "J008": (
         lambda: play().booted() << cs('[2,"9","ClearCache",{}]') << after(31) << cp('[3,"9",{"status":"Accepted"}]'),
-        "warning", "station",
+        "note", "station",
         lambda: play().booted() << cs('[2,"9","ClearCache",{}]') << after(29) << cp('[3,"9",{"status":"Accepted"}]'),
     ),
     "J009": (
@@ -244,7 +244,8 @@ CASES: dict[str, tuple[Conversation, str, str, Conversation]] = {
         lambda: falling("1.2", "1.1", unit="kWh", meter_wh=1300 - 1300),
     ),
     "T021": (
-        lambda: play().booted().started().csms("RemoteStopTransaction", {"transactionId": 7}, {"status": "Rejected"}),
+        lambda: play().booted().started()
+        .csms("RemoteStopTransaction", {"transactionId": 7}, {"status": "Rejected"}) << after(11),
         "error", "station",
         lambda: play().booted().csms("RemoteStopTransaction", {"transactionId": 7}, {"status": "Rejected"}),
     ),

@@ -287,7 +287,7 @@ FRAMING = (
     row("J007", "answer to nothing by the CSMS", "error", injected(CS, '[3,"nobody-asked",{}]'), "local", "cold_boot"),
     row("J007", "answer to nothing by the station", "error", injected(CP, '[4,"nobody-asked","GenericError","",{}]'), "local", "cold_boot"),
     row("J007", "answer with another id", "error", altered(lambda x: setattr(x, "answer_id", "other"), "Heartbeat"), "long_idle_after"),
-    row("J008", "station answers too late", "warning", altered(took(36), part=("read", "unknown", "read-only")), "write_and_read", repeats=4),
+    row("J008", "station answers too late", "note", altered(took(36), part=("read", "unknown", "read-only")), "write_and_read", repeats=4),
     row("J009", "second answer of the CSMS", "error", second_answer(CP), *ANY),
     row("J009", "second answer of the station", "error", second_answer(CS), "write_and_read", "certified_answers"),
     row("J010", "station does not answer", "error", altered(unanswered, part=("read", "write", "invalid", "unlock", "clear cache", "data transfer")), "write_and_read", "certified_answers", repeats=3),

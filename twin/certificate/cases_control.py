@@ -365,6 +365,13 @@ CONFIGURING = (
                 answer_must=(Must("status", ("Rejected",)),),
                 errors=("PropertyConstraintViolation",),
             ),
+            # A measurand that the product does not have; what the answer means depends on the product.
+            csms(
+                "ChangeConfiguration",
+                Where("key", ("MeterValuesSampledData",)),
+                Where("value", ("Energy.Active.Import.Register,Current.Import,Voltage,SoC",)),
+                optional=True,
+            ),
         ),
     ),
 )

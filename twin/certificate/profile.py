@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from twin.certificate import NAMES, Certificate, load, parse
+from twin.protocol.state import Patience
 
 
 class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +34,10 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     busy_connectors: int = 12  # from which the throughput is judged
     flaps: int = 6  # status changes a minute
     triggered_slack_s: float = 0.999  # the certificate measured whole seconds
+    triggered_us: int = 60_000_000  # until a message that another one triggers is missing
+    unplug_us: int | None = None  # until the Stop of an unplugged car is: as certified, else triggered_us
+    reboot_us: int = 300_000_000  # until a boot after Reset is: the certificate's 5 s exclude it
+    status_us: int = 10_000_000  # StartTransaction and its status may come in either order
 
     def timer_slack_us(self, interval_us: int) -> int:
         """max(2 s, 5 % of the interval)."""
@@ -56,9 +61,23 @@ class Profile(msgspec.Struct, frozen=True):
         return {} if self.certificate is None else self.certificate.assumed
 
     @property
-    def core_only(self) -> bool:
-        """Whether the certificate covers the Core profile and nothing else."""
-        return self.certificate is not None and set(self.certificate.profiles) == {"Core"}
+    def patience(self) -> Patience:
+        """The limits of what is waited for, as a station's state holds them."""
+        slack = self.tolerances
+        certified = self.certificate.figure("triggered_function") if self.certificate else None
+        unplug_us = certified.limit_s * 1_000_000 if certified else slack.triggered_us
+        return Patience(
+            triggered_us=slack.triggered_us,
+            unplug_us=unplug_us if slack.unplug_us is None else slack.unplug_us,
+            reboot_us=slack.reboot_us,
+            status_us=slack.status_us,
+            timer_us=slack.timer_us,
+            timer_share=slack.timer_share,
+        )
+
+    def excludes(self, feature_profile: str) -> bool:
+        """Whether there is a certificate and it does not cover this profile ("SmartCharging")."""
+        return self.certificate is not None and feature_profile not in self.certificate.feature_profiles
 
 
 SPEC = Profile("spec")

@@ -159,6 +159,11 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return frozenset(row.name for row in self.functionality if row.result == "Pass")
 
     @property
+    def feature_profiles(self) -> frozenset[str]:
+        """The same, spelt as in SupportedFeatureProfiles ("SmartCharging")."""
+        return frozenset(row.profile for row in self.functionality if row.result == "Pass")
+
+    @property
     def fixed_cable(self) -> bool:
         return self._answer("fixed_cable") is True
 

@@ -508,6 +508,9 @@ def run(
     ] = None,
     speed: Annotated[float, typer.Option(min=0.1, max=1000, help="How fast its clock runs.")] = 1.0,
     fleet: Annotated[int, typer.Option(min=1, max=10_000, help="So many stations, ID-0001 and on.")] = 1,
+    picows: Annotated[
+        bool, typer.Option("--picows", help="Connect by picows, which is faster (extra scale).")
+    ] = False,
     spread: Annotated[float | None, typer.Option(help="Seconds over which a fleet is switched on.")] = None,
     for_: Annotated[float | None, typer.Option("--for", help="End after so many seconds.")] = None,
     state: Annotated[
@@ -541,6 +544,7 @@ def run(
         behaviour=behaviour,
         speed=speed,
         fleet=fleet,
+        picows=picows,
         spread_s=spread,
         for_s=for_,
         state=state,

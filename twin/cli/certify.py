@@ -12,18 +12,16 @@ import msgspec
 from twin.certificate.case_words import Case
 from twin.certificate.cases import CASES, case_named
 from twin.cli.common import FINDINGS, USAGE, fail, note, say, say_json
+from twin.engine.case_hands import ModelHands, lacks, variant_for
 from twin.engine.case_verdict import Verdict
 from twin.engine.cases import CaseResult
 from twin.engine.certify import (
     STATION_ID,
     CaseVerdict,
     Driven,
-    ModelHands,
     certify_virtually,
     joined,
-    lacks,
     not_applicable,
-    variant_for,
 )
 from twin.engine.checked import check_frames
 from twin.engine.observed import Observer

@@ -21,7 +21,7 @@ from twin.model import Severity
 from twin.report import cases as case_report
 from twin.report import silence
 from twin.report.findings import as_json, as_text
-from twin.rules import RULES, SPEAKS_FOR
+from twin.rules import RULES, SPEAKS_FOR, Rule
 from twin.rules.beyond import DEFINITIONS, NOT_OBSERVABLE
 from twin.rules.examples import examples
 
@@ -73,6 +73,7 @@ def check(paths: Sequence[Path], options: Options) -> int:
         checked = _checked(path, name, options, profile, tolerances, chosen, known, observer)
         captures.append(checked)
     sheets = _sheets(observer, captures)
+    rules = [rule for rule in RULES if chosen.takes(rule.id)]
     if options.html is not None and observer is not None:
         from twin.report.sheet_html import page
 
@@ -84,9 +85,8 @@ def check(paths: Sequence[Path], options: Options) -> int:
     if options.junit is not None:
         from twin.report.junit import as_junit
 
-        rules = [rule for rule in RULES if chosen.takes(rule.id)]
         _write("--junit", options.junit, as_junit(captures, Severity(options.fail_on), rules))
-    _print(captures, sheets if options.sheet else None, profile, options)
+    _print(captures, sheets if options.sheet else None, profile, options, rules)
     news = [finding for checked in captures for finding in checked.news]
     worst = min((finding.severity.rank for finding in news), default=99)
     return 1 if worst <= Severity(options.fail_on).rank else 0
@@ -191,7 +191,11 @@ def _write(option: str, path: Path, text: str) -> None:
 
 
 def _print(
-    captures: Sequence[Checked], sheets: list[Sheet] | None, profile: Profile | None, options: Options
+    captures: Sequence[Checked],
+    sheets: list[Sheet] | None,
+    profile: Profile | None,
+    options: Options,
+    rules: Sequence[Rule],
 ) -> None:
     from twin.report import sheet_text
 
@@ -209,7 +213,7 @@ def _print(
             report["silence"] = [
                 {"capture": checked.name, **row}
                 for checked in captures
-                for row in silence.as_rows(checked.analyzer, RULES)
+                for row in silence.as_rows(checked.analyzer, rules)
             ]
         say_json(report)
         return
@@ -223,7 +227,7 @@ def _print(
     if options.explain_silence:
         for checked in captures:
             title = f"{checked.name}\n" if len(captures) > 1 else ""
-            say(f"\n{title}{silence.as_text(checked.analyzer, RULES)}")
+            say(f"\n{title}{silence.as_text(checked.analyzer, rules)}")
 
 
 def explain(rule_id: str, *, as_json: bool) -> None:

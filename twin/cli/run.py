@@ -11,6 +11,7 @@ import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     behaviour: Path | None = None
     speed: float = 1.0
     fleet: int = 1
+    picows: bool = False
     spread_s: float | None = None
     for_s: float | None = None
     state: Path | None = None
@@ -60,6 +62,8 @@ def run(options: Options) -> int:
     behaviour = _behaviour(options)
     if options.page is not None and options.fleet > 1:
         raise fail("--page shows one station: leave --fleet out", USAGE)
+    if options.picows and find_spec("picows") is None:
+        raise fail('--picows needs the extra "scale": pip install "octoflex-twin[scale]"', USAGE)
     if options.output is not None and options.output.exists():
         raise fail(f"{options.output} exists: a capture is never appended to", USAGE)
     try:
@@ -137,6 +141,7 @@ def _plans(options: Options, behaviour: Behaviour, csms: str) -> Iterator[Plan]:
             acts=tuple(text(random.Random(seed).random)),  # noqa: S311  # a seeded scenario, no secret
             store=options.state / f"{name}.sqlite" if options.state is not None else None,
             password=password,
+            transport="picows" if options.picows else "websockets",
         )
 
 
@@ -223,7 +228,10 @@ async def _serve_page(where: str, station: LiveStation, stack: contextlib.AsyncE
     if not port.isdecimal():
         raise fail(f"--page {where}: expected HOST:PORT", USAGE)
     page = StationPage(station, token=secrets.token_urlsafe(24))
-    url = await stack.enter_async_context(page.serve(host or "127.0.0.1", int(port)))
+    try:
+        url = await stack.enter_async_context(page.serve(host.strip("[]") or "127.0.0.1", int(port)))
+    except (OSError, ValueError) as error:
+        raise fail(f"--page {where}: {error}", USAGE) from error
     station.watch(page.message, page.changed)
     note(f"page {url}")
 

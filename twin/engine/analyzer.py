@@ -16,12 +16,13 @@ from twin.model import Event, EventKind, Fault, Finding, Frame, Kind, Side
 from twin.protocol import codec
 from twin.protocol.actions import ACTIONS
 from twin.protocol.fold import asked_payload, fold, payload_of, waits
-from twin.protocol.session import UNPARSED, Rpc
+from twin.protocol.session import EXPIRY_US, UNPARSED, Rpc
 from twin.protocol.state import StationState
 from twin.rules import RULES, SPEAKS_FOR, Found, Rule, Step, Unknown, to_blame
 from twin.rules.certified import never_restored, write_keeps_certified
 
 _SUBPROTOCOL = "ocpp1.6"
+_LONGEST_S = 86_400  # of a MessageTimeout that is believed
 _LONGEST_DETAIL = 500  # characters: the evidence stands in the frames
 
 
@@ -35,13 +36,22 @@ class Analyzer:
     """Judges the traffic of any number of links and stations.
 
     ``profile`` is what every station is judged against; ``None`` takes, station by station, the one that its
-    BootNotification identifies, and the specification alone until then. ``occurrences`` counts per rule what
+    BootNotification identifies, and the specification alone until then, each as ``adjusted`` changes it.
+    ``occurrences`` counts per rule what
     was found, capped findings included; ``silences`` counts per rule and reason where evidence was missing;
     ``heard`` counts the events of each place a rule may listen to.
     """
 
-    def __init__(self, profile: Profile | None = None, rules: Iterable[Rule] = RULES) -> None:
+    def __init__(
+        self,
+        profile: Profile | None = None,
+        rules: Iterable[Rule] = RULES,
+        *,
+        adjusted: Callable[[Profile], Profile] | None = None,
+    ) -> None:
         self._profile = profile
+        self._adjusted = adjusted or (lambda found: found)
+        self._unknown = self._adjusted(SPEC)
         self._rules = tuple(rules)
         self._chosen: dict[_Place, tuple[Rule, ...]] = {}
         self._links: dict[str, Rpc] = {}
@@ -50,6 +60,7 @@ class Analyzer:
         self._states: dict[str, StationState] = {}
         self._profiles: dict[str, Profile] = {}
         self._due: list[tuple[int, bool, str]] = []  # time, whether a station's state waits, link or station
+        self._queued: set[tuple[int, bool, str]] = set()  # the same
         self._told: dict[tuple[object, ...], None] = {}
         self._explained: dict[tuple[str, str, _Subject], None] = {}
         self.occurrences: Counter[str] = Counter()
@@ -69,23 +80,25 @@ class Analyzer:
         """When :meth:`handle_timer` next has something to say, in microseconds; ``None`` if never."""
         while self._due:
             due_us, waits_, name = self._due[0]
-            if self._next_of(waits_, name) == due_us:
+            next_us = self._next_of(waits_, name)
+            if next_us == due_us:
                 return due_us
-            heapq.heappop(self._due)
+            self._queued.discard(heapq.heappop(self._due))
+            if next_us is not None and next_us > due_us:
+                self._wake(waits_, name)  # put off since
         return None
 
-    def finish(self, adjusted: Callable[[Profile], Profile] | None = None) -> list[Finding]:
+    def finish(self) -> list[Finding]:
         """The capture ends here. What is still open or awaited at its edge is no finding (G9).
 
-        In the lab context what a test wrote and nobody restored is told now; ``adjusted`` changes the profile
-        as the caller changed that of the steps.
+        In the lab context what a test wrote and nobody restored is told now.
         """
         self._links.clear()
         self._due.clear()
+        self._queued.clear()
         told = []
         for key, state in self._states.items():
-            profile = self.profile_of(key)
-            for found in never_restored(state, adjusted(profile) if adjusted else profile):
+            for found in never_restored(state, self.profile_of(key)):
                 told.append(_unrestored(found, state, self.seen_us))
                 self.occurrences[told[-1].rule] += 1
         return told
@@ -107,7 +120,8 @@ class Analyzer:
         self.seen_us = max(self.seen_us, now_us)
         steps: list[Step] = []
         while (due_us := self.next_timer()) is not None and due_us <= now_us:
-            _, waits_, name = heapq.heappop(self._due)
+            _, waits_, name = woken = heapq.heappop(self._due)
+            self._queued.discard(woken)
             if waits_:
                 steps += self._overdue(name, due_us)
                 continue
@@ -153,16 +167,17 @@ class Analyzer:
 
     def profile_of(self, station: str) -> Profile:
         """What a station is judged against now."""
-        return self._profile or self._profiles.get(station, SPEC)
+        return self._profile or self._profiles.get(station, self._unknown)
 
     def listeners(self, rule: Rule) -> int:
-        """How many events this rule was asked about."""
-        return sum(count for place, count in self.heard.items() if _hears(rule, place))
+        """How many events this rule was asked about, or screened: a sound message, a CALL with its answer."""
+        return sum(count for place, count in self.heard.items() if _screens(rule, place))
 
     def _forget(self) -> None:
         """A recorder began anew here and knew nothing; nor may whoever reads its capture later."""
         self._links.clear()
         self._due.clear()
+        self._queued.clear()
         for known in (
             self._station_of, self._unjudged, self._states, self._profiles, self._told, self._explained
         ):  # fmt: skip
@@ -181,7 +196,8 @@ class Analyzer:
             return []
         rpc = self._links.get(link)
         if rpc is None:
-            rpc = self._links[link] = Rpc(link)
+            time_out_us = _time_out_us(self.state_of(frame.station or link))
+            rpc = self._links[link] = Rpc(link, expiry_us=EXPIRY_US | {Side.STATION: time_out_us})
         parsed = codec.parse(frame.text) if frame.text is not None else UNPARSED
         before_us = rpc.next_timer()
         steps: list[Step] = []
@@ -201,17 +217,19 @@ class Analyzer:
         key = station or event.link
         before = self._states.get(key)
         if before is None:
-            before = StationState(station=station, assumed=self.profile_of(key).assumed)
+            before = _judged_by(self.profile_of(key), StationState(station=station))
         after = fold(before, event)
         if event.kind is EventKind.CALLED and event.action == "BootNotification":
-            self._profiles[key] = identified(after.vendor, after.model)
-            after = replace(after, assumed=self.profile_of(key).assumed)
+            self._profiles[key] = self._adjusted(identified(after.vendor, after.model))
+            after = _judged_by(self.profile_of(key), after)
         self._states[key] = after
+        if after.config is not before.config or after.assumed is not before.assumed:
+            self._links[event.link].expiry_us[Side.STATION] = _time_out_us(after)
         freed = before.calling_us is not None and after.calling_us is None
-        if after.awaited is not before.awaited or (freed and after.awaited):
+        configured = after.config is not before.config
+        if after.awaited is not before.awaited or ((freed or configured) and after.awaited):
             self._wake(True, key)
-        profile = self._profile or self._profiles.get(key, SPEC)
-        return [Step(event, before, after, profile, payload_of(event), asked_payload(event))]
+        return [Step(event, before, after, self.profile_of(key), payload_of(event), asked_payload(event))]
 
     def _overdue(self, key: str, due_us: int) -> list[Step]:
         state = self._states[key]
@@ -241,7 +259,8 @@ class Analyzer:
 
     def _wake(self, waits_: bool, name: str) -> None:
         due_us = self._next_of(waits_, name)
-        if due_us is not None:
+        if due_us is not None and (due_us, waits_, name) not in self._queued:
+            self._queued.add((due_us, waits_, name))
             heapq.heappush(self._due, (due_us, waits_, name))
 
     def _rules_for(self, place: "_Place") -> tuple[Rule, ...]:
@@ -264,6 +283,16 @@ class Analyzer:
             del self._explained[next(iter(self._explained))]
 
 
+def _judged_by(profile: Profile, state: StationState) -> StationState:
+    return replace(state, assumed=profile.assumed, patience=profile.patience)
+
+
+def _time_out_us(state: StationState) -> int:
+    """How long the station waits for an answer (ER 3.82), the usual time where it is not known."""
+    seconds = state.count_in_force("MessageTimeout")
+    return seconds * 1_000_000 if seconds and seconds <= _LONGEST_S else EXPIRY_US[Side.STATION]
+
+
 type _Place = tuple[EventKind, Side | None, str, bool]
 
 
@@ -280,6 +309,21 @@ def _hears(rule: Rule, place: _Place) -> bool:
         and (rule.by is None or rule.by is sender)
         and (flawed or not rule.flawed)
     )
+
+
+# What passes by where a rule listens to a failure: every CALL may go unanswered, every answer lack its CALL.
+_MAY_BECOME = {
+    EventKind.CALLED: EventKind.TIMED_OUT,
+    EventKind.ANSWERED: EventKind.ORPHANED,
+    EventKind.REFUSED: EventKind.ORPHANED,
+}
+
+
+def _screens(rule: Rule, place: _Place) -> bool:
+    kind, sender, action, flawed = place
+    if kind in _MAY_BECOME and _hears(rule, (_MAY_BECOME[kind], sender, action, True)):
+        return True
+    return _hears(rule, (kind, sender, action, flawed or rule.flawed))
 
 
 def _subjects(found: Found) -> list[_Subject]:

@@ -11,21 +11,21 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from twin.certificate.case_words import Applies, Case, Doing, Needs
+from twin.certificate.case_words import Applies, Case
 from twin.certificate.cases import CASES
+from twin.engine.case_hands import ModelHands, lacks, variant_for
 from twin.engine.case_verdict import Verdict
 from twin.engine.cases import CaseBook
 from twin.engine.checked import check_frames
 from twin.engine.examiner import Examiner
 from twin.engine.machine import Command
-from twin.engine.station import PROFILES, Act, Behaviour, Station
+from twin.engine.station import PROFILES, Behaviour, Station
 from twin.engine.virtual import converse
 from twin.model import Fault, Finding, Frame, Kind, Severity
 
 _SECOND_US = 1_000_000
 _MINUTE_US = 60 * _SECOND_US
 _DAY_US = 1_440 * _MINUTE_US
-_POWER_US = 5 * _SECOND_US
 _HOP_US = 40_000
 VIRTUAL_START_US = 1_767_225_600 * _SECOND_US  # 2026-01-01T00:00:00Z: a virtual run needs some day
 STATION_ID = "OTMK-TWIN"
@@ -77,83 +77,6 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     variant: str = ""
     messages: int = 0
     took_s: float = 0.0  # on the clock of the run
-
-
-class ModelHands:
-    """Does to our own model what people, the mains and the network do."""
-
-    busy = False
-
-    def __init__(
-        self, act: Callable[[Act, int], None], act_at: Callable[[Act, int], None], connectors: int
-    ) -> None:
-        self._act = act
-        self._act_at = act_at
-        self._connectors = connectors
-
-    def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None:
-        for act, after_us in acts_of(doing, connector_id, tag):
-            if after_us:
-                self._act_at(act, now_us + after_us)
-            else:
-                self._act(act, now_us)
-
-    def tidy(self, now_us: int) -> None:
-        self._act(Act(do="power on"), now_us)
-        self._act(Act(do="link up"), now_us)
-        for number in range(1, self._connectors + 1):
-            self._act(Act(do="unplug", connector_id=number), now_us)
-            self._act(Act(do="clear", connector_id=number), now_us)
-
-
-def acts_of(doing: Doing, connector_id: int, tag: str) -> list[tuple[Act, int]]:
-    """A physical step as acts on the model, each with its delay in µs."""
-    match doing:
-        case Doing.PLUG:
-            return [(Act(do="plug", connector_id=connector_id), 0)]
-        case Doing.UNPLUG | Doing.UNPLUG_STATION:
-            return [(Act(do="unplug", connector_id=connector_id), 0)]
-        case Doing.TAG | Doing.OTHER_TAG:
-            return [(Act(do="tag", tag=tag), 0)]
-        case Doing.FAULT:
-            return [(Act(do="fault", connector_id=connector_id), 0)]
-        case Doing.LOCK_FAILURE:
-            return [(Act(do="fault", connector_id=connector_id, error_code="ConnectorLockFailure"), 0)]
-        case Doing.POWER_OFF:
-            return [(Act(do="power off"), 0)]
-        case Doing.POWER_CYCLE:
-            return [(Act(do="power off"), 0), (Act(do="power on"), _POWER_US)]
-        case Doing.LINK_CUT:
-            return [(Act(do="link down"), 0)]
-        case Doing.LINK_RESTORED:
-            return [(Act(do="link up"), 0)]
-        case Doing.RESTART:
-            return []
-
-
-def lacks(case: Case, behaviour: Behaviour) -> str:
-    """What the case needs and this variant of the station does not have, in words; "" if nothing."""
-    fixed = behaviour.cable == "fixed"
-    held = {
-        Needs.FIXED_CABLE: fixed,
-        Needs.SOCKET: not fixed,
-        Needs.LOCK_FAILURE: not fixed,
-        Needs.CACHE: behaviour.cache == "on",
-        Needs.WRITABLE_STOP: behaviour.evse_stop_key == "RW",
-        Needs.BACKUP_POWER: behaviour.ups,
-        Needs.NO_BACKUP_POWER: not behaviour.ups,
-        Needs.OFFLINE_START: behaviour.allow_offline,
-        Needs.LOCAL_STOP: True,
-        Needs.ONE_READER: True,
-    }
-    return "; ".join(need.value for need in case.needs if not held[need])
-
-
-def variant_for(case: Case, variants: Mapping[str, Behaviour]) -> str:
-    """The first variant of the station that has what the case needs; "" if none has."""
-    if case.applies is Applies.NOT:
-        return ""
-    return next((name for name, behaviour in variants.items() if not lacks(case, behaviour)), "")
 
 
 class Driven(msgspec.Struct, frozen=True, kw_only=True):

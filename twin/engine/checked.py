@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from twin.certificate.profile import Profile
 from twin.engine.analyzer import Analyzer
@@ -53,16 +52,15 @@ def check_frames(
     known: frozenset[Key] = frozenset(),
     book: CaseBook | None = None,
 ) -> Checked:
-    """Judge every frame. ``adjusted`` changes the profile that each step is judged against.
+    """Judge every frame. ``adjusted`` changes the profiles that stations are judged against.
 
     ``book`` recognises test cases on the way.
     """
-    analyzer = Analyzer(profile)
+    analyzer = Analyzer(profile, adjusted=adjusted)
     checked = Checked(name=name, analyzer=analyzer)
     found: list[Finding] = []
     for frame in frames:
-        for step in analyzer.steps(frame):
-            seen = step if adjusted is None else replace(step, profile=adjusted(step.profile))
+        for seen in analyzer.steps(frame):
             if observer is not None:
                 observer.see(seen)
             if book is not None:
@@ -71,7 +69,7 @@ def check_frames(
             found += judged
             if judged and seen.event.frame is not None and seen.event.asked is not None:
                 checked.asked[seen.event.frame.seq] = seen.event.asked.frame.seq
-    found += analyzer.finish(adjusted)
+    found += analyzer.finish()
     if book is not None:
         checked.cases += book.finish()
     checked.messages = sum(frame.kind is Kind.TEXT for frame in frames)

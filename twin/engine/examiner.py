@@ -5,39 +5,31 @@ nothing: that is for whoever reads the traffic (``certify``).
 """
 
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from twin.certificate.case_words import (
     CONNECTOR,
-    HEARTBEAT,
-    INTERVAL,
-    KEY,
     OTHER_TAG,
     TAG,
-    VALUE,
     Act,
     AnyOrder,
-    Bound,
     Case,
     Check,
     Doing,
-    Each,
     Exchange,
-    Key,
     Never,
     OneOf,
     Series,
     Setting,
-    Span,
-    State,
     Step,
     Unless,
     Wait,
-    Where,
 )
-from twin.engine.case_reading import Said, pick, value_at, weigh
+from twin.engine.case_dialogue import REQUIRED, Dialogue, Heard, exchanges_of, words
+from twin.engine.case_hands import Hands
+from twin.engine.case_reading import pick
 from twin.engine.csms import ANSWERS, Csms, Script
 from twin.engine.machine import Command, Send
 from twin.model import Call, CallResult, Side
@@ -57,29 +49,6 @@ _CONNECTORS = "NumberOfConnectors"
 _GROUP = "GROUP01"
 _FIRST, _SECOND = "TAG0001", "TAG0002"
 _RETRY_S, _HEARTBEAT_S = 11, 7  # what a BootNotification is told where the case names no span
-
-
-class Hands(Protocol):
-    """Who does what people, the mains and the network do. ``busy`` until the last step was done.
-
-    ``tidy`` asks for what a test leaves behind: no cable plugged in, no fault, power and network there.
-    """
-
-    @property
-    def busy(self) -> bool: ...
-
-    def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None: ...
-
-    def tidy(self, now_us: int) -> None: ...
-
-
-class _Heard(msgspec.Struct, frozen=True):
-    """One CALL of the station, and what it was answered."""
-
-    action: str
-    payload: dict[str, Any]
-    answer: dict[str, Any]
-    at_us: int
 
 
 class _Until(msgspec.Struct, frozen=True):
@@ -123,10 +92,7 @@ class Examiner:
         self._new_message_id = new_message_id
         script = Script(interval_s=intervals.get("HeartbeatInterval", 30))
         self._answers = Csms(script, new_message_id=new_message_id, new_transaction_id=new_transaction_id)
-        self._names: dict[str, Any] = dict(_NAMES)
-        self._config: dict[str, str] = {}
-        self._told: list[Exchange] = []  # exchanges of the station whose answer the case prescribes
-        self._heard: list[_Heard] = []
+        self._said = Dialogue()
         self._cursor = 0
         self._results: dict[str, dict[str, Any] | None] = {}  # answers to our CALLs; None for a CALLERROR
         self._commands: list[Command] = []
@@ -135,7 +101,7 @@ class Examiner:
         self._now_us = 0
         self._program: _Program = self._run()
         self._wait: _Until | None = None
-        exchanges = [exchange for step in case.steps for exchange in _exchanges(step)]
+        exchanges = [exchange for step in case.steps for exchange in exchanges_of(step)]
         self._shares_parent = any(Check.SAME_PARENT in exchange.checks for exchange in exchanges)
         self._asks_for_configuration = any(exchange.action == "GetConfiguration" for exchange in exchanges)
 
@@ -199,37 +165,16 @@ class Examiner:
         answer = respond(self._answers, payload, self._now_us)
         if self._shares_parent and "idTagInfo" in answer:
             answer["idTagInfo"]["parentIdTag"] = _GROUP
-        expected = next((told for told in self._told if self._is_this(told, call.action, payload)), None)
+        expected = next(
+            (told for told in self._said.told if self._said.is_this(told, call.action, payload)), None
+        )
         if expected is not None:
             if expected.times == 1:
-                self._told.remove(expected)
+                self._said.told.remove(expected)
             for field in expected.answer_where:
-                self._fill(answer, field)
-        self._heard.append(_Heard(call.action, payload, answer, self._now_us))
+                self._said.fill(answer, field)
+        self._said.heard.append(Heard(call.action, payload, answer, self._now_us))
         self._commands.append(Send(msgspec.json.encode([3, call.message_id, answer]).decode()))
-
-    def _is_this(self, exchange: Exchange, action: str, payload: dict[str, Any]) -> bool:
-        return exchange.action == action and pick(exchange.where, payload, self._names) is not None
-
-    def _fill(self, payload: dict[str, Any], field: Where) -> None:
-        """Make one field of a message as ``where`` describes it."""
-        *above, last = field.path.split("/")
-        for part in above:
-            payload = payload.setdefault(part, {})
-        if (field.differs and last in payload) or (field.name and field.name not in self._names):
-            return  # it is right already, or gets its name from this message
-        value = self._value_of(field)
-        if value is None:
-            payload.pop(last, None)
-        else:
-            payload[last] = list(value) if isinstance(value, tuple) else value
-
-    def _value_of(self, field: Where) -> Any:
-        if field.name:
-            return self._names.get(field.name)
-        if field.values and not field.differs:
-            return field.values[0]
-        return _SOMETHING.get(field.path)
 
     # --- the program ----------------------------------------------------------------------------------------
 
@@ -273,12 +218,14 @@ class Examiner:
         yield self._within(_BOOT_S, lambda: self._up)
         if not self._fresh:
             yield from self._call("Reset", {"type": "Hard"})
-        booted = yield self._within(_BOOT_S, lambda: any(h.action == "BootNotification" for h in self._heard))
+        booted = yield self._within(
+            _BOOT_S, lambda: any(h.action == "BootNotification" for h in self._said.heard)
+        )
         if not booted:
             return "no BootNotification came"
         for _ in range(_PATIENCE_S // _QUIET_S):
             yield from self._sleep(_QUIET_S)
-            if self._now_us - self._heard[-1].at_us >= _QUIET_S * _SECOND_US:
+            if self._now_us - self._said.heard[-1].at_us >= _QUIET_S * _SECOND_US:
                 break
         missing = yield from self._read()
         if missing:
@@ -287,23 +234,23 @@ class Examiner:
         changed = False
         for setting in (*wanted, *self.case.before):
             value = setting.value
-            if value is None or same_value(setting.key, value, self._config.get(setting.key.casefold(), "")):
+            if value is None or same_value(setting.key, value, self._said.setting(setting.key)):
                 continue
-            if setting.key.casefold() not in self._config and setting.if_implemented:
+            if setting.key.casefold() not in self._said.config and setting.if_implemented:
                 continue
             written = {"key": setting.key, "value": value}
             status = ((yield from self._call("ChangeConfiguration", written)) or {}).get("status")
             if status != "Accepted":
                 return f"ChangeConfiguration({setting.key}, {value}) was answered {status or 'with nothing'}"
-            self._changed.setdefault(setting.key, self._config.get(setting.key.casefold(), ""))
+            self._changed.setdefault(setting.key, self._said.setting(setting.key))
             changed = True
         if changed:
             missing = yield from self._read()
-        self._name_values()
-        self._told = [
+        self._said.name_values(self.case)
+        self._said.told = [
             exchange
             for step in (*self.case.prelude, *self.case.steps)
-            for exchange in _exchanges(step)
+            for exchange in exchanges_of(step)
             if exchange.by is Side.STATION and exchange.answer_where
         ]
         return missing
@@ -315,22 +262,8 @@ class Examiner:
             return "GetConfiguration was not answered"
         for entry in (answer or {}).get("configurationKey", []):
             if isinstance(entry, dict) and isinstance(entry.get("key"), str):
-                self._config[entry["key"].casefold()] = str(entry.get("value", ""))
+                self._said.config[entry["key"].casefold()] = str(entry.get("value", ""))
         return ""
-
-    def _name_values(self) -> None:
-        """The connector, key and value that a case is about, where its first state names one."""
-        states = self.case.state
-        if State.NO_SUCH_CONNECTOR in states:
-            most = self._config.get(_CONNECTORS.casefold(), "")
-            self._names[CONNECTOR] = int(most) + 1 if most.isdecimal() else 99
-        if State.NO_SUCH_KEY in states:
-            self._names |= {KEY: "Testing", VALUE: "true"}
-        if State.ILLEGAL_VALUE in states:
-            self._names[VALUE] = "-1"
-        if State.LEGAL_VALUE in states:
-            now = self._config.get(_SAMPLED.casefold(), "")
-            self._names[VALUE] = str(int(now) + 1) if now.isdecimal() else "60"
 
     def _step(self, step: Step) -> _Program:
         """One step of the case; what did not come, in words."""
@@ -349,7 +282,7 @@ class Examiner:
                 yield from self._act(step.doing)
                 return ""
             case Wait(span):
-                yield from self._sleep((self._seconds(span) or 0) + _QUIET_S)
+                yield from self._sleep((self._said.seconds(span) or 0) + _QUIET_S)
                 return ""
             case Series():
                 return (yield from self._measure(step))
@@ -358,22 +291,22 @@ class Examiner:
 
     def _send(self, step: Exchange) -> _Program:
         """A CALL of the CSMS as the case describes it."""
-        payload: dict[str, Any] = dict(_REQUIRED.get(step.action, {}))
+        payload: dict[str, Any] = dict(REQUIRED.get(step.action, {}))
         for field in step.where:
             if field.path == "connectorId" and field.name:
-                self._names.setdefault(field.name, 1)
+                self._said.names.setdefault(field.name, 1)
             if field.name == "named":
-                self._names["named"] = 1 + max((0, *self._answers.transaction_ids)) + 1_000_000
-            self._fill(payload, field)
+                self._said.names["named"] = 1 + max((0, *self._answers.transaction_ids)) + 1_000_000
+            self._said.fill(payload, field)
         if step.action == "ChangeConfiguration" and "key" not in payload:
-            payload |= {"key": _SAMPLED, "value": self._config.get(_SAMPLED.casefold(), "60")}
+            payload |= {"key": _SAMPLED, "value": self._said.setting(_SAMPLED, "60")}
         if step.action == "GetConfiguration" and Check.READ_BACK in step.answer_checks:
             payload["key"] = [_SAMPLED]
-        self._cursor = len(self._heard)
+        self._cursor = len(self._said.heard)
         before = len(self._results)
         answer = yield from self._call(step.action, payload)
         if answer is not None:
-            self._names |= pick(step.answer_where, answer, self._names) or {}
+            self._said.names |= pick(step.answer_where, answer, self._said.names) or {}
         answered = len(self._results) > before
         return "" if answered or step.optional else f"{step.action} was not answered in {_ANSWER_S} s"
 
@@ -402,58 +335,29 @@ class Examiner:
         """A CALL of the station; what the case excepts from it is waited over."""
         if exchange.optional or exchange.when:
             return ""
-        span_s = max(self._seconds(exchange.within) or 0, self._seconds(exchange.not_before) or 0)
-        span_s += (self._seconds(exchange.every) or 0) * exchange.times
-        wanted = self._wanted(exchange)
+        span_s = max(self._said.seconds(exchange.within) or 0, self._said.seconds(exchange.not_before) or 0)
+        span_s += (self._said.seconds(exchange.every) or 0) * exchange.times
+        wanted = self._said.wanted(exchange)
         span_s += _PATIENCE_S
-        yield self._within(span_s, lambda: self._found(exchange, start, wanted) is not None)
-        found = self._found(exchange, start, wanted)
+        yield self._within(span_s, lambda: self._said.found(exchange, start, wanted) is not None)
+        found = self._said.found(exchange, start, wanted)
         if found is None:
-            return f"no {_words(exchange)} within {span_s} s"
+            return f"no {words(exchange)} within {span_s} s"
         self._cursor = found + 1
-        heard = self._heard[found]
-        self._names |= pick(exchange.where, heard.payload, self._names) or {}
-        self._names |= pick(exchange.answer_where, heard.answer, self._names) or {}
+        heard = self._said.heard[found]
+        self._said.names |= pick(exchange.where, heard.payload, self._said.names) or {}
+        self._said.names |= pick(exchange.answer_where, heard.answer, self._said.names) or {}
         return ""
-
-    def _wanted(self, exchange: Exchange) -> frozenset[int]:
-        """The connectors that must each report."""
-        if exchange.each is None:
-            return frozenset()
-        most = self._config.get(_CONNECTORS.casefold(), "")
-        every = set(range(int(most) + 1 if most.isdecimal() and len(most) < 4 else 2))
-        if exchange.each is Each.OTHER_CONNECTOR:
-            every.discard(self._names.get(CONNECTOR, 1))
-        return frozenset(every)
-
-    def _found(self, exchange: Exchange, start: int, wanted: frozenset[int]) -> int | None:
-        """The place of the message, or of the last one where several are asked for."""
-        seen: set[Any] = set()
-        times = 0
-        for place in range(start, len(self._heard)):
-            heard = self._heard[place]
-            if not self._is_this(exchange, heard.action, heard.payload):
-                continue
-            if any(weigh(must, heard.payload, "")[0] is Said.OTHER for must in exchange.must):
-                continue
-            times += 1
-            if wanted:
-                seen.add(value_at(heard.payload, "connectorId"))
-                if not wanted <= seen:
-                    continue
-            if times >= exchange.times:
-                return place
-        return None
 
     def _act(self, doing: Doing) -> Generator[_Until, bool, None]:
         if doing is Doing.RESTART:
             return  # what the station does by itself
         if doing is Doing.LINK_RESTORED:
             yield from self._sleep(self._offline_s())
-        self._cursor = len(self._heard)
+        self._cursor = len(self._said.heard)
         links = self._links
-        connector_id = self._names.get(CONNECTOR, 1)
-        tag = self._names[OTHER_TAG if doing is Doing.OTHER_TAG else TAG]
+        connector_id = self._said.names.get(CONNECTOR, 1)
+        tag = self._said.names[OTHER_TAG if doing is Doing.OTHER_TAG else TAG]
         self._hands.do(doing, connector_id, tag, self._now_us)
         yield self._within(_PEOPLE_S, lambda: not self._hands.busy)
         if doing is Doing.LINK_RESTORED:
@@ -465,10 +369,10 @@ class Examiner:
         series = next((step for step in self.case.steps if isinstance(step, Series)), None)
         if series is None:
             return _OFFLINE_S
-        return (series.times + 2) * (self._seconds(series.every) or 60)
+        return (series.times + 2) * (self._said.seconds(series.every) or 60)
 
     def _measure(self, series: Series) -> _Program:
-        every_s = self._seconds(series.every) or 60
+        every_s = self._said.seconds(series.every) or 60
         if series.bridging:
             yield from self._sleep(every_s + _PATIENCE_S)
         else:
@@ -482,43 +386,3 @@ class Examiner:
 
     def _sleep(self, seconds: int) -> Generator[_Until, bool, None]:
         yield self._within(seconds, lambda: False)
-
-    def _seconds(self, span: Span | None) -> int | None:
-        match span:
-            case Key(name):
-                text = self._config.get(name.casefold(), "")
-                return int(text) if text.isdecimal() and len(text) < 10 else None
-            case Bound(name):
-                value = self._names.get(name)
-                return value if isinstance(value, int) else None
-        return span
-
-
-def _exchanges(step: Step) -> tuple[Exchange, ...]:
-    match step:
-        case Exchange():
-            return (step,)
-        case AnyOrder(steps) | OneOf(steps):
-            return steps
-    return ()
-
-
-def _words(exchange: Exchange) -> str:
-    words = [str(value) for must in exchange.must for value in must.allowed if value is not None]
-    words += [str(value) for field in exchange.where if field.path == "status" for value in field.values]
-    return f"{exchange.action}({'/'.join(words[:2])})" if words else exchange.action
-
-
-_NAMES = {TAG: _FIRST, OTHER_TAG: _SECOND, INTERVAL: _RETRY_S, HEARTBEAT: _HEARTBEAT_S}
-# What a CALL holds where the case leaves it open.
-_REQUIRED: dict[str, dict[str, Any]] = {
-    "RemoteStartTransaction": {"idTag": _FIRST},
-    "DataTransfer": {"vendorId": "org.example.unknown"},
-}
-_SOMETHING: dict[str, Any] = {
-    "vendorId": "org.example.unknown",
-    "value": "true",
-    "key": ("HeartbeatInterval", _SAMPLED),
-    "connectorId": 1,
-    "idTagInfo/parentIdTag": _GROUP,
-}

@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 from twin.certificate.case_words import Case, Doing
+from twin.engine.case_hands import Hands
 from twin.engine.certify import Driven, Examination, judge
-from twin.engine.examiner import Examiner, Hands
+from twin.engine.examiner import Examiner
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
 from twin.io.recorder import station_of

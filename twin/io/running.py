@@ -3,11 +3,10 @@
 import asyncio
 import random
 import ssl
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     acts: tuple[tuple[int, Act], ...] = ()  # µs since the start
     store: Path | None = None
     password: str = ""
+    transport: Literal["websockets", "picows"] = "websockets"
 
 
 class LiveStation:
@@ -71,7 +71,7 @@ class LiveStation:
         self.station = Station(
             plan.behaviour,
             random=seeded.random,
-            new_message_id=lambda: str(uuid.UUID(int=ids.getrandbits(_ID_BITS), version=4)),
+            new_message_id=lambda: f"{ids.getrandbits(_ID_BITS):032x}",
             acts=((begin_us + after_us, act) for after_us, act in plan.acts),
             restored=self._store.held() if self._store is not None else None,
             durable=self._store is not None,
@@ -132,7 +132,12 @@ class LiveStation:
         }
 
     async def _dial(self, peer: websocket.Peer) -> None:
-        await websocket.connect(self.plan.url, peer, password=self.plan.password, trust=self._trust)
+        if self.plan.transport == "picows":
+            from twin.io import fast_websocket
+
+            await fast_websocket.connect(self.plan.url, peer, password=self.plan.password, trust=self._trust)
+        else:
+            await websocket.connect(self.plan.url, peer, password=self.plan.password, trust=self._trust)
 
     def _failed(self, error: LinkError) -> None:
         self._trouble(self.plan.station_id, str(error))

@@ -20,13 +20,17 @@ class StationStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: {error}") from error
+        try:
             self._file.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
             self._file.execute(_TABLE)
             self._file.execute("BEGIN IMMEDIATE")  # takes the lock now, not at the first frame
             self._file.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
+            self._file.close()
             raise StoreError(f"{path}: {error}") from error
 
     def held(self) -> dict[str, bytes]:

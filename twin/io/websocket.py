@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
@@ -222,10 +222,7 @@ async def connect(url: str, peer: Peer, *, password: str = "", trust: ssl.SSLCon
         uri = parse_uri(url)
     except InvalidURI as error:
         raise LinkError(str(error)) from error
-    headers = Headers()
-    if password:
-        name = url.rstrip("/").rsplit("/", 1)[-1]
-        headers["Authorization"] = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+    headers = Headers(authorization_of(url, password))
     wire = ClientProtocol(uri, subprotocols=_OFFER, max_size=MOST_BYTES)
     tls = (trust or ssl.create_default_context()) if uri.secure else None
     try:
@@ -238,6 +235,14 @@ async def connect(url: str, peer: Peer, *, password: str = "", trust: ssl.SSLCon
         raise LinkError(f"{url}: no answer in {CONNECT_TIMEOUT_S:.0f} s") from error
     except (OSError, WebSocketException, LinkError) as error:
         raise LinkError(f"{url}: {error}") from error
+
+
+def authorization_of(url: str, password: str) -> dict[str, str]:
+    """HTTP Basic with the station id that ends the URL; nothing without a password."""
+    if not password:
+        return {}
+    name = unquote(url.rstrip("/").rsplit("/", 1)[-1])
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
 async def listen(host: str, port: int, peer_of: Callable[[str, str], Peer | None]) -> asyncio.Server:

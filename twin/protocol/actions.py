@@ -1,5 +1,7 @@
 """Every action of OCPP 1.6, who may send it and to which feature profile it belongs, as one table."""
 
+from typing import Any
+
 import msgspec
 
 from twin.model import Side
@@ -65,3 +67,10 @@ ACTIONS: dict[str, Action] = {
 
 # OCPP 1.6 §3.7: the messages that a station must deliver in order and repeat until answered.
 TRANSACTION_ACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
+
+
+def of_transaction(action: str, payload: Any) -> bool:
+    """Whether it is such a message: §3.7 names only the MeterValues that belong to a transaction."""
+    if action == "MeterValues":
+        return isinstance(payload, dict) and payload.get("transactionId") is not None
+    return action in TRANSACTION_ACTIONS

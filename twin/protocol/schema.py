@@ -78,9 +78,13 @@ def violations(action: str, payload: Any, *, answer: bool) -> tuple[Violation, .
     """Exact verdict, every violation in document order; empty means that the payload fits."""
     if action not in ACTIONS:
         return (Violation("", "action", "not an action of OCPP 1.6"),)
-    exact = _as_decimal({} if payload is None else payload)
-    found = sorted(_exact(action, answer).iter_errors(exact), key=lambda error: [str(p) for p in error.path])
-    return tuple(_violation(error) for error in found)
+    try:
+        exact = _as_decimal({} if payload is None else payload)
+        errors = _exact(action, answer).iter_errors(exact)
+        found = sorted(errors, key=lambda error: [str(p) for p in error.path])
+        return tuple(_violation(error) for error in found)
+    except RecursionError:  # no schema of OCPP 1.6 nests deeper than ten
+        return (Violation("", "depth", "nested too deeply for any OCPP message"),)
 
 
 @cache

@@ -25,8 +25,8 @@ from twin.model import (
     Side,
 )
 
-# Station: MessageTimeout (ER 3.82), 60 s as certified. CSMS: 30 s; 10 s already loses real answers.
-EXPIRY_US: Mapping[Side, int] = {Side.STATION: 60_000_000, Side.CSMS: 30_000_000}
+# Where nothing else is known. Station: MessageTimeout (ER 3.82). CSMS: 10 s already loses real answers.
+EXPIRY_US: dict[Side, int] = {Side.STATION: 60_000_000, Side.CSMS: 30_000_000}
 _REMEMBERED_IDS = 4096  # per direction: bounds the memory of a link that stays open for weeks
 
 _LONGEST_NUMBER = 18  # digits of a messageId that counts
@@ -51,7 +51,7 @@ class Rpc:
     def __init__(self, link: str, *, expiry_us: Mapping[Side, int] = EXPIRY_US) -> None:
         self.link = link
         self.expiry_us = dict(expiry_us)
-        self._pending: dict[Side, dict[str, list[PendingCall]]] = {side: {} for side in Side}
+        self._pending: dict[Side, dict[str, dict[int, PendingCall]]] = {side: {} for side in Side}
         self._outstanding = dict.fromkeys(Side, 0)
         self._due: list[tuple[int, int, PendingCall]] = []
         self._calls = 0
@@ -77,7 +77,7 @@ class Rpc:
     def pending(self) -> list[PendingCall]:
         """The CALLs still waiting, oldest first."""
         return sorted(
-            (asked for due in self._pending.values() for stack in due.values() for asked in stack),
+            (asked for due in self._pending.values() for same in due.values() for asked in same.values()),
             key=lambda asked: asked.frame.seq,
         )
 
@@ -123,7 +123,7 @@ class Rpc:
         used.move_to_end(call.message_id)
         if len(used) > _REMEMBERED_IDS:
             used.popitem(last=False)
-        self._pending[sender].setdefault(call.message_id, []).append(asked)
+        self._pending[sender].setdefault(call.message_id, {})[id(asked)] = asked
         self._outstanding[sender] += not malformed
         self._calls += 1  # breaks ties: a damaged capture may say the same seq twice
         if _is_timed(frame):
@@ -151,13 +151,13 @@ class Rpc:
     def _answered(self, frame: Frame, message: Message, defects: tuple[Defect, ...]) -> Event:
         assert frame.sender is not None
         caller = frame.sender.other
-        stack = self._pending[caller].get(message.message_id)
+        same = self._pending[caller].get(message.message_id)
         used = self._used[caller].get(message.message_id)
-        if not stack:
+        if not same:
             return self._event(
                 EventKind.ORPHANED, frame, message=message, why=self._why_orphan(frame, used), defects=defects
             )
-        asked = stack[-1]
+        asked = next(reversed(same.values()))
         self._drop(asked)
         if used:
             used.end = "answered"
@@ -199,16 +199,14 @@ class Rpc:
         )
 
     def _is_pending(self, asked: PendingCall) -> bool:
-        stack = self._pending[asked.sender].get(asked.call.message_id)
-        return stack is not None and (stack[-1] is asked or any(waiting is asked for waiting in stack))
+        return id(asked) in self._pending[asked.sender].get(asked.call.message_id, ())
 
     def _drop(self, asked: PendingCall) -> None:
         pending = self._pending[asked.sender]
-        stack = pending[asked.call.message_id]
-        if len(stack) == 1:
+        same = pending[asked.call.message_id]
+        del same[id(asked)]
+        if not same:
             del pending[asked.call.message_id]
-        else:
-            pending[asked.call.message_id] = [waiting for waiting in stack if waiting is not asked]
         self._outstanding[asked.sender] -= not asked.malformed
 
     def _forget(self) -> None:

@@ -40,11 +40,13 @@ class Wait(StrEnum):
     SUSPENDED_AFTER_REFUSAL = "SuspendedEVSE after a refused StartTransaction"
     START_AFTER_REMOTE = "StartTransaction after RemoteStartTransaction"
     STOP_AFTER_REMOTE = "StopTransaction after RemoteStopTransaction"
+    STOP_AFTER_REFUSAL = "StopTransaction after RemoteStopTransaction was refused"
     STOP_AFTER_UNPLUG = "StopTransaction after the EV side disconnected"
     STOP_AFTER_RESET = "StopTransaction after Reset"
     BOOT_AFTER_POWER_LOSS = "BootNotification after StopTransaction(PowerLoss)"
     BOOT_AFTER_RESET = "BootNotification after Reset"
     HEARTBEAT = "a Heartbeat within 24 hours"
+    SILENT = "any exchange within the heartbeat interval"
     RESEND = "the failed transaction message again"
     PONG = "a pong"
     OLD_LINK_ENDS = "the end of the earlier connection"
@@ -121,7 +123,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
 
     ``at_us`` is its arrival, ``since_us`` the arrival of the first report of this status, ``stamp_us`` the
     payload's own stamp. ``before`` is the status it replaced, ``before_fault`` the status a fault replaced.
-    ``changed_us`` are the arrivals of the newest changes.
+    ``changed_us`` are the arrivals of the newest changes. ``was_free`` says that it has reported a status
+    that no transaction has (7.7) since then.
     """
 
     status: str
@@ -135,6 +138,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     before: str = ""
     before_fault: str = ""
     changed_us: tuple[int, ...] = ()
+    was_free: bool = False
 
 
 class Availability(msgspec.Struct, frozen=True):
@@ -155,9 +159,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     (meterStart at first), ``resolution_wh`` one unit of its last digit, ``register_us`` its time stamp.
     ``sampled_us`` is the stamp of the newest periodic sample, ``None`` where the phase is unknown.
     ``latest_us`` is the newest stamp of its messages, clock-aligned data excepted. ``queued`` says that the
-    StartTransaction was older than its connection (G4). ``remote_seq`` is the RemoteStartTransaction it
-    answers to. ``vi_wh`` integrates voltage times current over the samples, ``None`` where they do not allow
-    it.
+    StartTransaction was older than its connection (G4). ``vi_wh`` integrates voltage times current over the
+    samples, ``None`` where they do not allow it.
     """
 
     transaction_id: int | None = None
@@ -170,9 +173,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     parent_tag: str = ""
     arrived_us: int = 0
     answered_us: int | None = None  # arrival of StartTransaction.conf
-    answer_seq: int | None = None
     queued: bool = False
-    remote_seq: int | None = None
     register_wh: Decimal | None = None
     resolution_wh: Decimal = Decimal(1)
     register_us: int | None = None
@@ -180,10 +181,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     sampled_us: int | None = None
     sampled_seq: int = 0
     samples: int = 0  # periodic ones, live
-    clocked_us: int | None = None  # newest Sample.Clock
     latest_us: int | None = None
     latest_seq: int = 0
-    end_sample_seq: int | None = None  # a live Transaction.End sample
     power_w: float | None = None
     power_us: int | None = None
     vi_wh: float | None = 0.0
@@ -276,6 +275,17 @@ class Notice(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long what must follow may take before it is missing (µs); whoever judges sets it by its profile."""
+
+    triggered_us: int = 60_000_000  # a message that another one triggers
+    unplug_us: int = 60_000_000  # StopTransaction after the EV side disconnected
+    reboot_us: int = 300_000_000  # a boot, and the Stops, after Reset: it may take minutes
+    status_us: int = 10_000_000  # StartTransaction and its status may come in either order
+    timer_us: int = 2_000_000  # beyond an interval, or the share of it, whichever is more
+    timer_share: float = 0.05
+
+
 class StationState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the traffic has shown of one station. Changed only by ``fold``.
 
@@ -292,7 +302,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     ``heard`` holds the samples of the newest MeterValues: they are read once.
     ``booted_us`` is the first BootNotification of this capture; ``spoke_before_boot`` says that the station
     had been running before it, with transactions nobody saw. ``assumed`` are the certified values that hold
-    where nothing was observed (the analyzer sets them with the profile).
+    where nothing was observed, ``patience`` their limits (the analyzer sets both with the profile).
     """
 
     station: str = ""
@@ -307,10 +317,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     spoke_before_boot: bool = False
     last_boot_us: int | None = None
     boots_us: tuple[int, ...] = ()
+    asked_boot_us: int | None = None  # the newest BootNotification was triggered: no reboot
     accepted_us: int | None = None
     retry_not_before_us: int | None = None
     retry_interval_s: int | None = None
-    triggered: bool = False
     triggers: Mapping[str, int] = {}
     vendor: str = ""
     model: str = ""
@@ -332,10 +342,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     unknown_keys: frozenset[str] = frozenset()
     listed_keys: frozenset[str] | None = None  # of an answer with all keys
     assumed: Mapping[str, str] = {}
+    patience: Patience = Patience()
     sampling: Mapping[tuple[int, str], SampleSet] = {}
     heard: tuple[Sample, ...] = ()
     rhythm: tuple[int, int] = (0, 0)
-    idle_aligned: Mapping[int, int] = {}
     failing: tuple[Failing, ...] = ()
     failed_notices: tuple[Notice, ...] = ()
     reset: ResetAsked | None = None
@@ -348,6 +358,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     station_stamps: int = 0
     fractional_stamps: int = 0
     last_exchange_us: int | None = None
+    last_exchange_seq: int = 0
     calling_us: int | None = None  # since when a CALL of the station is unanswered
     freed_us: int = 0  # when one that failed or took long was over, and what had waited for it
     blocked_us: int = 0  # how long such CALLs have held it up in all
@@ -360,9 +371,30 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         return self.booted_us is not None and not self.spoke_before_boot
 
     @property
+    def triggered(self) -> bool:
+        """Whether the CSMS asked for a message since the boot, and was not refused."""
+        return bool(self.triggers)
+
+    @property
+    def transactions_known(self) -> bool:
+        """Whether it was seen how the station numbers its transactions: a first boot ends none of them."""
+        return self.known_from_boot and bool(self.transactions or self.ended)
+
+    def connector_known(self, connector_id: int) -> bool:
+        """Whether no transaction on this connector is older than what was seen of it."""
+        known = self.connectors.get(connector_id)
+        if connector_id in self.last_stop:
+            return True
+        return self.known_from_boot and known is not None and known.was_free
+
+    @property
     def reset_since_boot(self) -> bool:
         """Whether a Reset was accepted since the last boot."""
         return self.reset is not None and (self.last_boot_us is None or self.reset.at_us >= self.last_boot_us)
+
+    def booted_between(self, from_us: int, until_us: int) -> bool:
+        """Whether the station booted in that time, by the recorder's clock."""
+        return any(from_us < booted_us <= until_us for booted_us in self.boots_us)
 
     def transaction_on(self, connector_id: int) -> Transaction | None:
         """The open transaction of a connector, the newest if the station opened several."""

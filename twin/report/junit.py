@@ -1,4 +1,4 @@
-"""Findings as JUnit XML for CI: a test suite a capture, a test case a rule, a failure where it must fail."""
+"""Findings as JUnit XML for CI: a suite a capture, a case a rule, skipped where nothing could be judged."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from twin.engine.checked import Checked
 from twin.model import Finding, Severity
 from twin.protocol.timestamps import format_us
+from twin.report.silence import as_rows, left_open
 from twin.rules import RULES, Rule
 
 # XML 1.0 §2.2: characters that no document may hold, not even escaped.
@@ -16,30 +17,34 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def as_junit(captures: Sequence[Checked], fail_on: Severity, rules: Sequence[Rule] = RULES) -> str:
     """``rules`` are those that were chosen. A finding milder than ``fail_on``, or known, is only told."""
     root = ElementTree.Element("testsuites", {"name": "twin check"})
-    total = failed = 0
+    total = failed = left_out = 0
     for checked in captures:
         suite = ElementTree.SubElement(root, "testsuite", {"name": _legal(checked.name)})
-        failures = sum(_case(suite, checked, rule, fail_on) for rule in rules)
-        total, failed = total + len(rules), failed + failures
+        reasons = [left_open(row) for row in as_rows(checked.analyzer, rules)]
+        failures = sum(
+            _case(suite, checked, rule, fail_on, why) for rule, why in zip(rules, reasons, strict=True)
+        )
+        skipped = len(suite.findall("testcase/skipped"))
+        total, failed, left_out = total + len(rules), failed + failures, left_out + skipped
         for name, value in (
             ("tests", len(rules)),
             ("failures", failures),
             ("errors", 0),
-            ("skipped", 0),
+            ("skipped", skipped),
             ("time", _span_s(checked)),
         ):
             suite.set(name, str(value))
         if checked.first_us is not None:
             suite.set("timestamp", format_us(checked.first_us)[:19])
-    for name, number in (("tests", total), ("failures", failed), ("errors", 0)):
+    for name, number in (("tests", total), ("failures", failed), ("errors", 0), ("skipped", left_out)):
         root.set(name, str(number))
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _case(suite: ElementTree.Element, checked: Checked, rule: Rule, fail_on: Severity) -> bool:
-    """One rule in one capture; whether it fails."""
+def _case(suite: ElementTree.Element, checked: Checked, rule: Rule, fail_on: Severity, unjudged: str) -> bool:
+    """One rule in one capture; whether it fails. ``unjudged`` says why it came to no verdict."""
     failing: list[Finding] = []
     told: list[str] = []
     for index, one in enumerate(checked.findings):
@@ -62,6 +67,8 @@ def _case(suite: ElementTree.Element, checked: Checked, rule: Rule, fail_on: Sev
             case, "failure", {"type": worst.severity.value, "message": _legal(worst.detail + more)}
         )
         failure.text = _legal("\n".join(map(_line, failing)))
+    if unjudged and not failing and not told:
+        ElementTree.SubElement(case, "skipped", {"message": _legal(unjudged)})
     if told:
         out = ElementTree.SubElement(case, "system-out")
         out.text = _legal("\n".join(told))

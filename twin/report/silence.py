@@ -27,13 +27,24 @@ def as_rows(analyzer: Analyzer, rules: Iterable[Rule]) -> list[dict[str, Any]]:
     return rows
 
 
+def left_open(row: dict[str, Any]) -> str:
+    """Why this rule came to no verdict in this capture; "" where it did."""
+    if row["found"] or row["asked"] > sum(row["unknown"].values()):
+        return ""
+    return row["never_asked"] or "; ".join(row["unknown"])
+
+
 def as_text(analyzer: Analyzer, rules: Iterable[Rule]) -> str:
-    """For a person: the silent rules, those that lacked evidence first."""
-    rows = [row for row in as_rows(analyzer, rules) if not row["found"]]
+    """For a person: the rules that spoke, then the silent ones, those that lacked evidence first."""
+    every = as_rows(analyzer, rules)
+    spoke = [row for row in every if row["found"]]
+    rows = [row for row in every if not row["found"]]
     lacking = [row for row in rows if row["unknown"]]
     quiet = [row for row in rows if row["asked"] and not row["unknown"]]
     absent = [row for row in rows if not row["asked"]]
-    lines = [f"{len(lacking)} rules lacked evidence"]
+    lines = [f"{len(spoke)} rules found something"]
+    lines += [f"  {row['rule']}  {row['found']:,} times: {row['statement']}" for row in spoke]
+    lines += ["", f"{len(lacking)} rules lacked evidence"]
     for row in lacking:
         lines.append(f"  {row['rule']}  {row['statement']}")
         judged = row["asked"] - sum(row["unknown"].values())

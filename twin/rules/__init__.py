@@ -104,7 +104,7 @@ RULES: tuple[Rule, ...] = (
     Rule("J005", framing.id_not_reused, ERROR, SENDER, "OCPP-J 1.6 §4.1.4", _ANY_CALL),
     Rule("J006", framing.one_outstanding, WARNING, SENDER, "OCPP-J 1.6 §4.1.1", _ANY_CALL),
     Rule("J007", framing.answers_a_call, ERROR, SENDER, "OCPP-J 1.6 §4.1.1", ((ORPHANED, ""),)),
-    Rule("J008", framing.not_late, WARNING, CP, "OCPP-J 1.6 §4.1.1", ((ORPHANED, ""),)),
+    Rule("J008", framing.not_late, NOTE, CP, "OCPP-J 1.6 §4.1.1", ((ORPHANED, ""),)),
     Rule("J009", framing.one_answer, ERROR, SENDER, "OCPP-J 1.6 §4.2.2", ((ORPHANED, ""),)),
     Rule("J010", framing.every_call_answered, ERROR, SENDER, "OCPP-J 1.6 §4.1.1", ((TIMED_OUT, ""),)),
     Rule("J011", framing.error_code, WARNING, SENDER, "OCPP-J 1.6 §4.2.3", ((REFUSED, ""), (ORPHANED, ""))),
@@ -256,7 +256,12 @@ RULES: tuple[Rule, ...] = (
         ERROR,
         CP,
         "OCPP 1.6 §5.12",
-        ((ANSWERED, "RemoteStopTransaction"), (OVERDUE, Wait.STOP_AFTER_REMOTE)),
+        (
+            (ANSWERED, "RemoteStopTransaction"),
+            _STOP,
+            (OVERDUE, Wait.STOP_AFTER_REMOTE),
+            (OVERDUE, Wait.STOP_AFTER_REFUSAL),
+        ),
     ),
     Rule(
         "T022",
@@ -325,7 +330,7 @@ RULES: tuple[Rule, ...] = (
     Rule("M005", sampling.transaction_id_present, WARNING, CP, "OCPP 1.6 §4.7, ER 3.16", (_METER,)),
     Rule("M006", metering.value_is_a_number, ERROR, CP, "OCPP 1.6 §7.43, §7.49", (_METER, _STOP)),
     Rule("M007", metering.unit_fits_measurand, WARNING, CP, "OCPP 1.6 §7.43, §7.45", (_METER, _STOP)),
-    Rule("M008", metering.location_fits, WARNING, CP, "OCPP 1.6 §7.33", (_METER, _STOP)),
+    Rule("M008", metering.location_fits, WARNING, CP, "OCPP 1.6 §7.30; TC_070", (_METER, _STOP)),
     Rule("M009", metering.no_trigger_context, DRIFT, CP, "certificate, functionalities", (_METER, _STOP)),
     Rule("M010", sampling.kind_is_switched_on, ERROR, CP, "OCPP 1.6 §9.1.5, §9.1.19", (_METER,)),
     Rule("M011", sampling.load_is_feasible, WARNING, CS, "OCPP-J 1.6 §4.1.1", ((ANSWERED, "MeterValues"),)),
@@ -406,7 +411,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("P006", clocks.stamps_are_iso, ERROR, SENDER, "OCPP 1.6 §3.14, §3.15", (*_ANY_CALL, (ANSWERED, ""))),
     Rule("P007", clocks.stamps_plausible, WARNING, CP, "OCPP 1.6 §3.14", _STAMPED, by=STATION),
-    Rule("P008", timing.not_silent, WARNING, CP, "OCPP 1.6 §4.6, §9.1.10", _ANY_CALL, by=STATION),
+    Rule(
+        "P008",
+        timing.not_silent,
+        WARNING,
+        CP,
+        "OCPP 1.6 §4.6, §9.1.10",
+        (*_ANY_CALL, (OVERDUE, Wait.SILENT)),
+    ),
     Rule(
         "P009", timing.heartbeat_each_day, WARNING, CP, "OCPP 1.6 §4.6", (_BOOTED, (OVERDUE, Wait.HEARTBEAT))
     ),

@@ -13,6 +13,7 @@ _TRUE = "true"
 _LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 _SOON_US = 10_000_000
 _AT_ONCE_US = 10_000_000  # an Authorize this soon after a RemoteStart is that of the RemoteStart
+_ASKED_US = 60_000_000  # a station that has just asked did not authorize by itself
 _NO_TAG = Unknown("no idTag in the message")
 _NO_ANSWER = Unknown("no answer to an Authorize of this idTag was seen")
 _NOT_REMOTE = Unknown("no accepted RemoteStartTransaction of this idTag and connector was seen")
@@ -56,7 +57,7 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
     """A remote start is authorized first where AuthorizeRemoteTxRequests is TRUE, and starts where it should.
 
     OCPP 1.6 §5.11, §9.1.3. Pitfalls: drift where the key is only certified; a cached idTag or
-    LocalPreAuthorize make Authorize needless.
+    LocalPreAuthorize make Authorize needless, so whether they may must be known.
     """
     before = step.before
     tag = word(step.payload.get("idTag")).casefold()
@@ -68,8 +69,11 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
     key = step.in_force("AuthorizeRemoteTxRequests")
     if key is None:
         return NO_VALUE
-    if key.value.casefold() != _TRUE or _any_true([step.in_force(way) for way in _LOCAL_WAYS]):
+    ways = [step.switched_on(way) for way in _LOCAL_WAYS]
+    if key.value.casefold() != _TRUE or True in ways:
         return None
+    if None in ways:
+        return NO_VALUE
     stamp = parse_stamp(word(step.payload.get("timestamp")))
     if stamp is None or before.queued(stamp.at_us) is True:
         return NO_STAMP if stamp is None else QUEUED
@@ -111,12 +115,24 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     """No StartTransaction with an idTag whose last answer was not Accepted.
 
     OCPP 1.6 §4.1 (SHALL). Pitfalls: ConcurrentTx belongs to the running transaction of that tag; a later
-    Accepted lifts the refusal.
+    Accepted lifts the refusal, and so does a later RemoteStartTransaction unless AuthorizeRemoteTxRequests is
+    seen to be TRUE; local ways to authorize explain it unless it has just asked; an offline start knew of no
+    refusal.
     """
-    verdict = step.before.id_tags.get(word(step.payload.get("idTag")).casefold())
+    before, tag = step.before, word(step.payload.get("idTag")).casefold()
+    verdict = before.id_tags.get(tag)
     if verdict is None:
         return _NO_ANSWER
     if verdict.status in ("Accepted", "ConcurrentTx"):
+        return None
+    stamp = parse_stamp(word(step.payload.get("timestamp")))
+    if stamp is not None and before.queued(stamp.at_us):
+        return QUEUED
+    told, key = before.remote_starts.get(tag), step.in_force("AuthorizeRemoteTxRequests")
+    asks = key is not None and key.observed and key.value.casefold() == _TRUE
+    remote = told is not None and told.at_us > verdict.at_us and not asks  # 9.1.3: started as it was told
+    asked = verdict.action == "Authorize" and step.event.at_us - verdict.at_us <= _ASKED_US
+    if remote or (not asked and _any_true([step.in_force(way) for way in _LOCAL_WAYS])):
         return None
     return [
         Found(
@@ -196,7 +212,7 @@ def charging_profile_ignored(step: Step) -> Iterable[Found] | Unknown | None:
     if "chargingProfile" not in step.asked:
         return None
     refused = isinstance(step.event.message, CallError) or step.payload.get("status") == "Rejected"
-    if not refused or (step.profile.certificate is not None and not step.profile.core_only):
+    if not refused or (step.profile.certificate is not None and not step.profile.excludes("SmartCharging")):
         return None
     connector_id = integer(step.asked.get("connectorId"))
     connector = step.before.connectors.get(connector_id) if connector_id else None

@@ -6,7 +6,18 @@ from twin.model import EventKind, Fault, Severity, Side
 from twin.protocol.fold import integer, word
 from twin.protocol.state import Registration
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import CUT, NO_BOOT, NO_CERTIFICATE, NO_OPENING, NO_STAMP, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import (
+    CUT,
+    NO_BOOT,
+    NO_CERTIFICATE,
+    NO_CLOCK,
+    NO_OPENING,
+    NO_STAMP,
+    NO_VALUE,
+    Found,
+    Step,
+    Unknown,
+)
 
 _UTC = ("Z", "+00:00")  # 3.14 recommends Z; the other says the same
 _WAITING = frozenset({Registration.SENT, Registration.PENDING})
@@ -14,7 +25,6 @@ _RIGHT_AWAY_US = 60_000_000
 _OWN_BACKOFF_US = 10_000_000
 _LOOP, _LOOP_US = 3, 600_000_000
 _MOST_CONNECTORS = 256
-_NO_CLOCK = Unknown("the capture has no clock of its own")
 _NO_INTERVAL = Unknown("no refused or pending BootNotification.conf with an interval was seen")
 _NO_STATUS = Unknown("no StatusNotification at all was seen after acceptance")
 _FIRST_BOOT = Unknown("the first BootNotification of this capture")
@@ -45,7 +55,7 @@ def boot_comes_first(step: Step) -> Iterable[Found] | Unknown | None:
 def silent_until_accepted(step: Step) -> Iterable[Found] | Unknown | None:
     """Between BootNotification and its acceptance the station sends no other CALL, queued ones included.
 
-    OCPP 1.6 §4.2. Pitfalls: a message asked for by an accepted TriggerMessage is excused; a
+    OCPP 1.6 §4.2. Pitfalls: a message asked for by TriggerMessage or ExtendedTriggerMessage is excused; a
     SecurityEventNotification of newer firmware is a warning; a Rejected station is B004.
     """
     before = step.before
@@ -214,7 +224,7 @@ def boot_time_plausible(step: Step) -> Iterable[Found] | Unknown | None:
     if stamp is None:
         return NO_STAMP
     if frame is None or frame.mono_ns is None:
-        return _NO_CLOCK
+        return NO_CLOCK
     if stamp.zone not in _UTC:
         return [Found(detail=f"currentTime with zone {stamp.zone or 'missing'}", key="zone")]
     away_s = (stamp.at_us - step.event.at_us) / 1e6

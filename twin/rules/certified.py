@@ -59,7 +59,7 @@ def csms_writes_core_keys(step: Step) -> Iterable[Found] | Unknown | None:
     if step.profile.certificate is None:
         return NO_CERTIFICATE
     row = lookup(word(step.payload.get("key")))
-    if row is None or not step.profile.core_only or row.profile == "Core":
+    if row is None or not step.profile.excludes(row.profile):
         return None
     return [Found(detail=f"{row.name} belongs to {row.profile}", key=row.name)]
 
@@ -75,7 +75,7 @@ def reads_as_certified(step: Step) -> Iterable[Found] | Unknown | None:
     if certificate is None:
         return NO_CERTIFICATE
     found = []
-    for key, value in entries(step.payload):
+    for key, value, _ in entries(step.payload):
         wanted = certificate.certified_text(key)
         known = step.before.config.get(key.casefold())
         explained = known is not None and known.source is not Source.READ
@@ -95,32 +95,32 @@ def reads_as_certified(step: Step) -> Iterable[Found] | Unknown | None:
 
 
 def core_profile_only(step: Step) -> Iterable[Found] | Unknown | None:
-    """SupportedFeatureProfiles is Core, as certified: anything else is another product.
+    """SupportedFeatureProfiles is what was certified (Core): anything else is another product.
 
     Certificate, row 29. Pitfalls: order and blanks do not matter.
     """
-    if step.profile.certificate is None:
+    certificate = step.profile.certificate
+    if certificate is None:
         return NO_CERTIFICATE
-    if not step.profile.core_only:
-        return None
-    for key, value in entries(step.payload):
+    certified = certificate.feature_profiles
+    for key, value, _ in entries(step.payload):
         if key.casefold() != "supportedfeatureprofiles":
             continue
         profiles = {token.strip() for token in value.split(",") if token.strip()}
-        if profiles != {"Core"}:
-            detail = f"SupportedFeatureProfiles {value[:120]!r}, certified 'Core'"
+        if profiles != certified:
+            detail = f"SupportedFeatureProfiles {value[:120]!r}, certified {','.join(sorted(certified))!r}"
             return [Found(detail=detail, provenance="certified")]
     return None
 
 
-def entries(payload: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, value) of every configurationKey that has a value."""
+def entries(payload: dict[str, Any], *, valued: bool = True) -> Iterator[tuple[str, str, Any]]:
+    """(key, value, readonly) of configurationKey; with ``valued`` only those that have a value."""
     held = payload.get("configurationKey")
     for entry in held if isinstance(held, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("key"), str):
             value = entry.get("value")
-            if isinstance(value, str):
-                yield entry["key"], value
+            if isinstance(value, str) or not valued:
+                yield entry["key"], word(value), entry.get("readonly")
 
 
 def _written(key: str, value: str, wanted: str) -> Found:

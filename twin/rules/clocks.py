@@ -4,13 +4,12 @@ from collections.abc import Iterable
 
 from twin.model import Severity
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import NO_CERTIFICATE, Found, Step, Unknown
+from twin.rules.step import NO_CERTIFICATE, NO_CLOCK, Found, Step, Unknown
 
 _FIRST_YEAR_US = 1_262_304_000_000_000  # 2010-01-01, before OCPP 1.5
 _FEW, _ENOUGH = 1, 5  # live stamps that show a clock ahead, and one behind (delays look like the latter)
 _NO_STAMPS = Unknown("no time stamp in the message")
 _NOT_ENOUGH = Unknown("fewer than 20 time stamps so far")
-_NO_CLOCK = Unknown("the capture has no clock of its own")
 _NO_OFFSET = Unknown("too few live time stamps since the last correction to know the station's clock")
 _STATION_FIELDS = ("/timestamp", "/currentTime")
 
@@ -77,7 +76,7 @@ def stamps_plausible(step: Step) -> Iterable[Found] | Unknown | None:
         ahead_us = stamp.at_us - step.event.at_us
         if timed and ahead_us > step.profile.tolerances.clock_us:
             return [Found(detail=f"{path} {ahead_us / 1e6:.0f} s in the future", key="future")]
-    return None if timed else _NO_CLOCK
+    return None if timed else NO_CLOCK
 
 
 def clocks_agree(step: Step) -> Iterable[Found] | Unknown | None:

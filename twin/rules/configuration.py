@@ -1,19 +1,25 @@
 """Family C, first part: configuration keys by the specification."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from twin.model import EventKind, Fault, Severity
-from twin.protocol.config_keys import KEYS, is_valid_value, length_key, lookup, parse_value, same_value
+from twin.protocol.config_keys import (
+    REQUIRED_CORE_KEYS,
+    is_valid_value,
+    length_key,
+    lookup,
+    parse_value,
+    same_value,
+)
 from twin.protocol.fold import word
 from twin.protocol.state import Source
-from twin.rules.certified import TAKEN
+from twin.rules.certified import TAKEN, entries
 from twin.rules.step import DAMAGED, NO_VALUE, Found, Step, Unknown
 
 _LONGEST_KEY, _LONGEST_VALUE = 50, 500  # 7.29
 _LEAST_TIMEOUT_S = 5  # JE 3.9
-_FEW_KEYS = 20  # 9.1.9, where GetConfigurationMaxKeys is unknown
-REQUIRED = {row.name.casefold(): row.name for row in KEYS if row.profile == "Core" and row.required}
+_REQUIRED = {name.casefold(): name for name in REQUIRED_CORE_KEYS}
 _NO_LIST = Unknown("whether the station knows this key was not seen")
 _NOT_STANDARD = Unknown("the key is not in the specification: nothing is known of its values")
 _NOT_WRITTEN = Unknown("no write of these keys was seen")
@@ -72,7 +78,9 @@ def unknown_key_not_supported(step: Step) -> Iterable[Found] | Unknown | None:
         return None  # write-only: never listed
     listed = before.listed_keys
     known = folded in before.config or (listed is not None and folded in listed)
-    complete = listed is not None and len(listed) >= len(REQUIRED)  # else C008 speaks: no list of all keys
+    complete = listed is not None and len(listed) >= len(
+        REQUIRED_CORE_KEYS
+    )  # else C008 speaks: no list of all keys
     unknown = folded in before.unknown_keys or (complete and listed is not None and folded not in listed)
     if known and status == "NotSupported":
         return [Found(detail=f"{key} is listed, its write answered NotSupported", key=folded, config_key=key)]
@@ -93,15 +101,17 @@ def reads_back_as_written(step: Step) -> Iterable[Found] | Unknown | None:
     """GetConfiguration returns the last Accepted write.
 
     OCPP 1.6 §5.3, TC_021. Pitfalls: RebootRequired takes effect at the next Boot; a Boot.interval rewrites
-    HeartbeatInterval.
+    HeartbeatInterval; AuthorizationKey is write-only (JE 3.10); of a vendor's key the type is not known, so
+    that case does not count.
     """
     found, compared = [], False
-    for key, value, _ in _entries(step.payload):
+    for key, value, _ in entries(step.payload):
         known = step.before.config.get(key.casefold())
-        if known is None or known.source is not Source.WRITTEN:
-            continue
+        if known is None or known.source is not Source.WRITTEN or _secret(key):
+            continue  # JE 3.10: write-only
         compared = True
-        if same_value(key, known.value, value):
+        caseless = lookup(key) is None and known.value.casefold() == value.casefold()
+        if caseless or same_value(key, known.value, value):
             continue
         found.append(
             Found(
@@ -122,10 +132,10 @@ def required_keys_present(step: Step) -> Iterable[Found] | Unknown | None:
     if _damaged(step):
         return DAMAGED
     unknown = {word(key).casefold() for key in _list(step.payload.get("unknownKey"))}
-    missing = {name for folded, name in REQUIRED.items() if folded in unknown}
+    missing = {name for folded, name in _REQUIRED.items() if folded in unknown}
     if not _list(step.asked.get("key")):
-        present = {key.casefold() for key, _, _ in _entries(step.payload, valued=False)}
-        missing |= {name for folded, name in REQUIRED.items() if folded not in present}
+        present = {key.casefold() for key, _, _ in entries(step.payload, valued=False)}
+        missing |= {name for folded, name in _REQUIRED.items() if folded not in present}
     return [Found(detail=f"{', '.join(sorted(missing))} missing", key="missing")] if missing else None
 
 
@@ -136,7 +146,7 @@ def readonly_is_right(step: Step) -> Iterable[Found] | Unknown | None:
     UnlockConnectorOnEVSideDisconnect must be read-only (ER 3.83).
     """
     found, judged = [], False
-    for key, _, readonly in _entries(step.payload, valued=False):
+    for key, _, readonly in entries(step.payload, valued=False):
         access = _access(step, key)
         judged = judged or access is not None
         if access in ("R", "RW") and isinstance(readonly, bool) and readonly is not (access == "R"):
@@ -147,14 +157,18 @@ def readonly_is_right(step: Step) -> Iterable[Found] | Unknown | None:
 def each_key_answered_once(step: Step) -> Iterable[Found] | Unknown | None:
     """Each requested key appears exactly once, in configurationKey or in unknownKey.
 
-    OCPP 1.6 §5.8. Pitfalls: more than GetConfigurationMaxKeys requested keys are C011's.
+    OCPP 1.6 §5.8, §9.1.9. Pitfalls: more than GetConfigurationMaxKeys requested keys are C011's; where it is
+    not known, only a single one is judged.
     """
     if _damaged(step):
         return DAMAGED
     requested = [word(key).casefold() for key in _list(step.asked.get("key"))]
-    if not requested or len(requested) > _FEW_KEYS or len(set(requested)) < len(requested):
+    limit = step.seconds_in_force("GetConfigurationMaxKeys")
+    if limit is None and len(requested) > 1:
+        return NO_VALUE
+    if not requested or len(set(requested)) < len(requested) or (limit and len(requested) > limit[0]):
         return None
-    answered = [key.casefold() for key, _, _ in _entries(step.payload, valued=False)]
+    answered = [key.casefold() for key, _, _ in entries(step.payload, valued=False)]
     answered += [word(key).casefold() for key in _list(step.payload.get("unknownKey"))]
     wrong = sorted({key for key in requested if answered.count(key) != 1})
     if not wrong:
@@ -184,13 +198,13 @@ def all_keys_are_all(step: Step) -> Iterable[Found] | Unknown | None:
     """
     if _list(step.asked.get("key")):
         return None
-    keys = {key.casefold(): value for key, value, _ in _entries(step.payload, valued=False)}
+    keys = {key.casefold(): value for key, value, _ in entries(step.payload, valued=False)}
     limit = keys.get("getconfigurationmaxkeys", "")
     known = step.seconds_in_force("GetConfigurationMaxKeys")
     most = int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 9 else known and known[0]
     if not most:
         return NO_VALUE
-    missing = [name for folded, name in REQUIRED.items() if folded not in keys]
+    missing = [name for folded, name in _REQUIRED.items() if folded not in keys]
     missing += [folded for folded in step.before.assumed if folded not in keys and not _secret(folded)]
     if len(keys) != most or not missing:
         return None
@@ -202,7 +216,7 @@ def values_have_their_type(step: Step) -> Iterable[Found] | Unknown | None:
 
     OCPP 1.6 chapter 9. Pitfalls: an empty list is legal, "TRUE" and blanks after commas are fine.
     """
-    held = [(key, value) for key, value, _ in _entries(step.payload)]
+    held = [(key, value) for key, value, _ in entries(step.payload)]
     if not held:
         return _EMPTY
     return [
@@ -218,7 +232,7 @@ def lists_fit_their_length(step: Step) -> Iterable[Found] | Unknown | None:
     OCPP 1.6 chapter 9. Pitfalls: ConnectorPhaseRotation against its 0 is a known contradiction of the
     certificate, hence a note.
     """
-    texts = {key.casefold(): value for key, value, _ in _entries(step.payload)}
+    texts = {key.casefold(): value for key, value, _ in entries(step.payload)}
     found, judged = [], False
     for folded, value in texts.items():
         limit, row = length_key(folded), lookup(folded)
@@ -250,7 +264,7 @@ def not_too_long(step: Step) -> Iterable[Found] | Unknown | None:
     if _damaged(step):
         return DAMAGED
     payload = step.payload
-    pairs = [(key, value) for key, value, _ in _entries(payload, valued=False)]
+    pairs = [(key, value) for key, value, _ in entries(payload, valued=False)]
     if step.event.kind is EventKind.CALLED:
         pairs += [(word(key), "") for key in _list(payload.get("key"))]
         if step.event.action == "ChangeConfiguration":
@@ -290,7 +304,7 @@ def secrets_not_readable(step: Step) -> Iterable[Found] | Unknown | None:
     JE 3.10: write-only. Pitfalls: three independent stacks list the key, without a value or with an empty
     one, which shows no secret: a note.
     """
-    held = [(key, value) for key, value, _ in _entries(step.payload, valued=False)]
+    held = [(key, value) for key, value, _ in entries(step.payload, valued=False)]
     if not held:
         return _EMPTY
     for key, value in held:
@@ -299,15 +313,6 @@ def secrets_not_readable(step: Step) -> Iterable[Found] | Unknown | None:
             severity = Severity.WARNING if value else Severity.NOTE
             return [Found(detail=f"{key} is {how}", severity=severity, fault=Fault.STATION, key=how)]
     return None
-
-
-def _entries(payload: dict[str, Any], *, valued: bool = True) -> Iterator[tuple[str, str, Any]]:
-    """(key, value, readonly) of configurationKey; with ``valued`` only those that have a value."""
-    for entry in _list(payload.get("configurationKey")):
-        if isinstance(entry, dict) and isinstance(entry.get("key"), str):
-            value = entry.get("value")
-            if isinstance(value, str) or not valued:
-                yield entry["key"], word(value), entry.get("readonly")
 
 
 def _secret(key: str) -> bool:

@@ -13,6 +13,7 @@ from twin.rules.step import (
     NO_CONNECTOR,
     NO_EARLIER_STATUS,
     NO_STAMP,
+    NO_TIMES,
     NO_TRANSACTION,
     NO_VALUE,
     QUEUED,
@@ -24,7 +25,6 @@ from twin.rules.step import (
 _AFTER_STOP = ("Finishing", "Available", "Unavailable", "Faulted")
 _MOMENT_US = 2_000_000
 _MINUTE_US = 60_000_000
-_NO_TIMES = Unknown("the capture has no times of its own")
 _NOT_SET = Unknown("no ChangeAvailability was seen")
 
 
@@ -32,16 +32,19 @@ def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
     """An open transaction is Charging, Suspended or Faulted, and without one no connector is.
 
     OCPP 1.6 §7.7. Pitfalls: StartTransaction and the status may come in either order, so ten seconds are
-    granted, more while the station is held up; a transaction from the queue says nothing about the present.
+    granted, more while the station is held up; a transaction from the queue says nothing about the present;
+    one may outlive the first boot of a capture, until its connector was seen free.
     """
     if step.event.action == "StopTransaction":
         return _stopped_after_available(step)
     if step.event.kind is not EventKind.OVERDUE:
         connector_id = integer(step.payload.get("connectorId"))
         open_ = connector_id is not None and step.before.transaction_on(connector_id) is not None
-        if not open_ and not step.before.known_from_boot and step.payload.get("status") in IN_TRANSACTION:
+        if open_ or word(step.payload.get("status")) not in IN_TRANSACTION or connector_id is None:
+            return None
+        if not step.before.known_from_boot:
             return NO_BOOT
-        return None
+        return None if step.after.connector_known(connector_id) else NO_TRANSACTION
     awaited, before = step.event.awaited, step.before
     if awaited is None or awaited.connector_id is None:
         return None
@@ -215,7 +218,7 @@ def status_in_order(step: Step) -> Iterable[Found] | Unknown | None:
     """Statuses are sent in the order of their events: the stamps of a connector do not fall.
 
     OCPP 1.6 §4.9 (MUST). Pitfalls: the stamp is optional; a clock that was corrected in between may step
-    back; stamps in whole seconds may be equal.
+    back; a second is granted, for stamps may be rounded.
     """
     connector_id = integer(step.payload.get("connectorId"))
     known = step.before.connectors.get(connector_id) if connector_id is not None else None
@@ -225,7 +228,7 @@ def status_in_order(step: Step) -> Iterable[Found] | Unknown | None:
     if known is None or known.stamp_us is None:
         return NO_EARLIER_STATUS
     fall_us = known.stamp_us - stamp.at_us
-    if fall_us <= 0:
+    if fall_us <= step.profile.tolerances.order_us:
         return None
     synced_us = step.before.clock.synced_us
     if synced_us is not None and synced_us >= known.at_us:
@@ -245,7 +248,7 @@ def change_is_reported(step: Step) -> Iterable[Found] | Unknown | None:
     ER 3.19 (SHALL). Pitfalls: MinimumStatusDuration may hide short states; a minute is granted.
     """
     if step.event.kind is not EventKind.OVERDUE:
-        return _NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
+        return NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
     awaited = step.event.awaited
     if awaited is None or awaited.transaction_id not in step.before.transactions:
         return None
@@ -276,7 +279,7 @@ def no_flapping(step: Step) -> Iterable[Found] | Unknown | None:
     if len(known.changed_us) <= flaps or step.event.frame is None:
         return None
     if step.event.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     if known.changed_us[-1] - known.changed_us[-flaps - 1] > _MINUTE_US:
         return None
     return [

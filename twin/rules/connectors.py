@@ -10,7 +10,6 @@ from twin.rules.step import NO_CERTIFICATE, NO_CONNECTOR, NO_EARLIER_STATUS, NO_
 _EV_ERROR_STATUSES = ("Preparing", "SuspendedEV", "SuspendedEVSE", "Finishing")
 _NO_STATUS = Unknown("no status in the message")
 _NO_FAULT_BEGIN = Unknown("the status before the fault was not seen")
-_TRIGGERED_US = 60_000_000
 
 
 def transition_in_table(step: Step) -> Iterable[Found] | Unknown | None:
@@ -57,7 +56,7 @@ def not_repeated(step: Step) -> Iterable[Found] | Unknown | None:
     if told != (known.error_code, known.info, known.vendor_error):
         return None
     asked_us = before.triggers.get("StatusNotification")
-    if asked_us is not None and step.event.at_us - asked_us <= _TRIGGERED_US:
+    if asked_us is not None and step.event.at_us - asked_us <= step.profile.tolerances.triggered_us:
         return None
     for number in (connector_id, 0):
         available = before.availability.get(number)

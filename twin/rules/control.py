@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 
 from twin.model import EventKind, Severity, Side
+from twin.protocol.config_keys import REQUIRED_CORE_KEYS
 from twin.protocol.fold import integer, word
-from twin.rules.configuration import REQUIRED
-from twin.rules.step import NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, Found, Step, Unknown
+from twin.rules.step import NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_VENDOR, Found, Step, Unknown
 
-_NO_VENDOR = Unknown("no vendorId was seen")
 _NO_CACHE_KEY = Unknown("whether the station has a cache was not seen")
 _NOT_SCHEDULED = Unknown("no scheduled ChangeAvailability was seen")
 
@@ -103,7 +102,7 @@ def clear_cache_without_cache(step: Step) -> Iterable[Found] | Unknown | None:
     key = "authorizationcacheenabled"
     before = step.before
     listed = before.listed_keys
-    if listed is not None and len(listed) < len(REQUIRED):
+    if listed is not None and len(listed) < len(REQUIRED_CORE_KEYS):
         listed = None  # C008 speaks: it was not the whole list
     if key not in before.unknown_keys and (listed is None or key in listed):
         return None if listed is not None or key in before.config else _NO_CACHE_KEY
@@ -120,7 +119,7 @@ def data_transfer_refused(step: Step) -> Iterable[Found] | Unknown | None:
     """
     status, vendor = step.payload.get("status"), step.asked.get("vendorId")
     if not isinstance(vendor, str):
-        return _NO_VENDOR
+        return NO_VENDOR
     if status == "UnknownVendorId" and step.payload.get("data"):
         return [Found(detail="data with UnknownVendorId", key="data")]
     certificate = step.profile.certificate

@@ -10,7 +10,7 @@ from twin.protocol.fold import integer
 from twin.protocol.schema import conforms, violations
 from twin.protocol.session import hides_payload
 from twin.protocol.state import Registration
-from twin.rules.step import CUT, DAMAGED, NO_OPENING, Found, Step, Unknown
+from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_TIMES, Found, Step, Unknown
 
 # OCPP-J 1.6 table 7, with its old spellings (JE 5.1, 5.2).
 ERROR_CODES = frozenset(
@@ -31,7 +31,6 @@ _FREE_TEXT = frozenset({"info", "data", "errorDescription", "description"})
 _SOON_US = 1_000_000
 _CAPTURE_MARKS = ("truncated", "abbreviated", "reconstructed")
 _UNREADABLE = Unknown("the frame is broken: its payload cannot be judged")
-_NO_TIMES = Unknown("the capture has no times of its own")
 _NO_ACTION = Unknown("the action is not one of OCPP 1.6")
 _WHO_BROKE_IT = Unknown("whether the sender or the capture broke it is not known")
 _NO_ANSWERED = Unknown("the CALL does not fit its schema: an error is the right answer")
@@ -114,7 +113,7 @@ def one_outstanding(step: Step) -> Iterable[Found] | Unknown | None:
     if not step.event.outstanding:
         return None
     if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     if step.event.sender is not None and step.may_be_cut(step.event.sender.other):
         return CUT
     return [Found(detail=f"{step.event.action[:40]} sent with {step.event.outstanding} CALL(s) outstanding")]
@@ -137,7 +136,8 @@ def answers_a_call(step: Step) -> Iterable[Found] | Unknown | None:
 def not_late(step: Step) -> Iterable[Found] | Unknown | None:
     """The station does not answer after the asker gave up.
 
-    OCPP-J §4.1.1. Pitfalls: the time-out is implementation dependent; late answers of the CSMS are P004.
+    OCPP-J §4.1.1. Pitfalls: the time-out is implementation dependent; J010 has spoken of the same CALL when
+    it expired, hence a note; late answers of the CSMS are P004.
     """
     if step.event.why == "edge":
         return _EDGE
@@ -161,8 +161,10 @@ def one_answer(step: Step) -> Iterable[Found] | Unknown | None:
 def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
     """Every CALL is answered before the time-out or the end of the WebSocket.
 
-    OCPP-J §4.1.1, ER 3.82. Pitfalls: a WebSocket that ended first is a warning; a Rejected station shall not
-    answer (B004); an unanswered transaction message of the station is T023.
+    OCPP-J §4.1.1, ER 3.82. Pitfalls: the station's time-out is its MessageTimeout; that of the CSMS is left
+    to it, so an unanswered CALL to a station that no certificate gives a time is a warning, and so is a
+    WebSocket that ended first; a Rejected station shall not answer (B004); an unanswered transaction message
+    of the station is T023.
     """
     event = step.event
     if event.asked is None or event.asked.malformed:
@@ -170,7 +172,7 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
     if event.sender is Side.CSMS and step.before.registration is Registration.REJECTED:
         return None
     if event.asked.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     if unanswered_in_a_cut_log(step):
         return CUT
     if event.why == "link ended":
@@ -178,7 +180,9 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
             Found(detail=f"{event.action[:40]} unanswered when the link ended", severity=Severity.WARNING)
         ]
     waited_s = (event.at_us - event.asked.frame.at_us) / 1e6
-    return [Found(detail=f"{event.action[:40]} unanswered for {waited_s:g} s")]
+    soft = event.sender is Side.CSMS and step.profile.certificate is None  # 4.1.1: the asker's own choice
+    severity = Severity.WARNING if soft else None
+    return [Found(detail=f"{event.action[:40]} unanswered for {waited_s:g} s", severity=severity)]
 
 
 def unanswered_in_a_cut_log(step: Step) -> bool:
@@ -312,7 +316,7 @@ def answer_comes_first(step: Step) -> Iterable[Found] | Unknown | None:
     if event.asked is None or step.payload.get("status") not in ("Accepted", "Scheduled"):
         return None
     if event.took_us is None:
-        return _NO_TIMES
+        return NO_TIMES
     asked_us = event.asked.frame.at_us
     early = _EARLY[event.action](step, asked_us)
     if early is None or event.at_us - early[1] > _SOON_US:
@@ -496,7 +500,8 @@ def _before_availability(step: Step, asked_us: int) -> _Early:
 def _before_trigger(step: Step, asked_us: int) -> _Early:
     what, before = step.asked.get("requestedMessage"), step.before
     number = integer(step.asked.get("connectorId"))
-    times_us = {"Heartbeat": before.heartbeat_us, "BootNotification": before.last_boot_us}
+    booted_us = before.last_boot_us if before.asked_boot_us is None else before.asked_boot_us
+    times_us = {"Heartbeat": before.heartbeat_us, "BootNotification": booted_us}
     if number is not None and number in before.connectors:
         times_us["StatusNotification"] = before.connectors[number].at_us
     at_us = times_us.get(str(what))

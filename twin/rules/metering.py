@@ -25,8 +25,10 @@ _MOST_VOLTS, _LEAST_AMPS = 500, 1
 def location_fits(step: Step) -> Iterable[Found] | Unknown | None:
     """The location EV is for the state of charge alone.
 
-    TC_070. OCPP 1.6 §7.33. Pitfalls: none.
+    TC_070, a test case of the certification; OCPP 1.6 §7.30 allows EV for any measurand. Pitfalls: none.
     """
+    if step.profile.certificate is None:
+        return NO_CERTIFICATE
     if not step.samples:
         return _NO_SAMPLES
     for sample in step.samples:
@@ -43,7 +45,7 @@ def no_trigger_context(step: Step) -> Iterable[Found] | Unknown | None:
     """
     if step.profile.certificate is None:
         return NO_CERTIFICATE
-    if not step.profile.core_only or not any(s.context == "Trigger" for s in step.samples):
+    if not step.profile.excludes("RemoteTrigger") or not any(s.context == "Trigger" for s in step.samples):
         return None
     return [Found(detail="sample with the context Trigger", connector_id=_connector(step))]
 

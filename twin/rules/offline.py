@@ -8,7 +8,7 @@ from twin.protocol import metering
 from twin.protocol.fold import integer, word
 from twin.protocol.state import Outage, StationState
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import NO_OPENING, NO_STAMP, NO_TRANSACTION, NO_VALUE, Found, InForce, Step, Unknown
+from twin.rules.step import NO_OPENING, NO_STAMP, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
 
 # Any of them TRUE lets a station start while it is offline (9.1.1, 9.1.2, 9.1.12).
 OFFLINE_KEYS = ("LocalAuthorizeOffline", "AllowOfflineTxForUnknownId", "AuthorizationCacheEnabled")
@@ -54,8 +54,8 @@ def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
     """No sample is missing between the last one before an outage and the first one after it.
 
     ER 3.15, TC_036. Pitfalls: judged on the payload's own stamps; a transaction that ended has no more;
-    one interval and a half is jitter; where the interval was not observed, the certified one or the station's
-    own rhythm stands in, and it is a warning.
+    one interval and a half is jitter; a station that booted between two samples had no power; where the
+    interval was not observed, the certified one or the station's own rhythm stands in, and it is a warning.
     """
     before = step.before
     transaction_id = integer(step.payload.get("transactionId"))
@@ -87,7 +87,12 @@ def queue_complete(step: Step) -> Iterable[Found] | Unknown | None:
             ),
             None,
         )
-        if outage is not None and gap_us > interval_us * 3 // 2 + step.profile.tolerances.timer_us:
+        off = before.booted_between(last_us - offset_us, stamp_us - offset_us)  # it had no power
+        if (
+            outage is not None
+            and not off
+            and gap_us > interval_us * 3 // 2 + step.profile.tolerances.timer_us
+        ):
             missing = round(gap_us / interval_us) - 1
             if missing < 1:
                 return None
@@ -181,16 +186,17 @@ def queue_begins_at_once(step: Step) -> Iterable[Found] | Unknown | None:
 
 def _offline_start(step: Step, since_us: int, evidence: tuple[int, ...]) -> list[Found] | Unknown | None:
     ways = [step.in_force(key) for key in OFFLINE_KEYS]
-    if ways[0] is None:
-        return NO_VALUE
-    if any(way is not None and way.value.casefold() == "true" for way in ways):
+    on = [step.switched_on(key) for key in OFFLINE_KEYS]
+    if True in on:
         return None
+    if ways[0] is None or None in on[:2]:
+        return NO_VALUE  # 9.1.12: without LocalAuthorizeOffline the cache allows nothing
     verdict = step.before.id_tags.get(word(step.payload.get("idTag")).casefold())
     if verdict is not None and verdict.status == "Accepted" and verdict.action == "Authorize":
         accepted_before = since_us - 600_000_000 <= verdict.at_us <= since_us
         if accepted_before:
             return None  # the plug came later
-    observed = _all_observed(ways)
+    observed = all(way is None or way.observed for way in ways)  # None: the station has no such key
     return [
         Found(
             detail="StartTransaction while offline, and nothing allows the station to authorize by itself",
@@ -201,10 +207,6 @@ def _offline_start(step: Step, since_us: int, evidence: tuple[int, ...]) -> list
             key=str(step.event.frame.seq if step.event.frame else ""),
         )
     ]
-
-
-def _all_observed(ways: list[InForce | None]) -> bool:
-    return all(way is None or way.observed for way in ways)
 
 
 def _own_us(step: Step) -> int | None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from twin.model import EventKind, Severity, Side
+from twin.protocol.actions import of_transaction
 from twin.protocol.fold import integer
 from twin.protocol.state import Failing
-from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, DAMAGED, NO_OPENING, NO_TIMES, NO_VALUE, Found, Step, Unknown
 
 _DEFAULT_ATTEMPTS = 3
-_NO_TIMES = Unknown("the capture has no times of its own")
 
 
 def sent_again(step: Step) -> Iterable[Found] | Unknown | None:
@@ -44,7 +44,7 @@ def retry_gaps(step: Step) -> Iterable[Found] | Unknown | None:
     if known is None:
         return NO_VALUE
     if step.event.frame is not None and step.event.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     opened_us = step.before.socket.opened_us
     if opened_us is not None and opened_us >= failed.failed_us:
         return None
@@ -71,13 +71,16 @@ def no_overtaking(step: Step) -> Iterable[Found] | Unknown | None:
 
     OCPP 1.6 §3.7 (SHALL). Pitfalls: other messages may pass; a message that has used up
     TransactionMessageAttempts is given up and no longer waits; a message that was merely still unanswered
-    when another was sent has not failed (J006); an older one that goes first is right.
+    when another was sent has not failed (J006); an older one that goes first is right; MeterValues without a
+    transactionId belong to no transaction.
     """
     before, asked = step.before, step.event.asked
     if asked is None:
         return None
     if step.event.frame is not None and step.event.frame.facts.get("truncated"):
         return DAMAGED
+    if not of_transaction(step.event.action, asked.call.payload):
+        return None
     if before.socket.live_seq is not None and (overtaken := _overtaken(step, before.socket.live_seq)):
         return overtaken
     if not before.failing:

@@ -13,7 +13,7 @@ from twin.rules.step import NO_BOOT, NO_CONNECTOR, NO_STAMP, NO_TRANSACTION, NO_
 PERIODIC, CLOCK = metering.DEFAULT_CONTEXT, "Sample.Clock"
 _LISTS = {PERIODIC: "MeterValuesSampledData", CLOCK: "MeterValuesAlignedData"}
 _INTERVALS = {PERIODIC: "MeterValueSampleInterval", CLOCK: "ClockAlignedDataInterval"}
-_DAY_US = 86_400_000_000
+_DAY_US, _QUARTER_US = 86_400_000_000, 900_000_000
 _LEAST_GRACE_US = 60_000_000
 _FEW_ANSWERS = 16
 _FIRST = Unknown("the first sample of its context: nothing to compare it with")
@@ -25,7 +25,7 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
 
     ER 3.15 (SHALL), §9.1.19. Judged on the payload's own stamps. Pitfalls: error when two or more samples are
     missing, warning for jitter beyond max(2 s, 5 %); a change of the interval restarts the phase; queued
-    samples only arrive late; SuspendedEV does not stop sampling.
+    samples only arrive late; SuspendedEV does not stop sampling; a gap with a boot in it says nothing.
     """
     known = step.seconds_in_force("MeterValueSampleInterval")
     if step.event.action == "Heartbeat":
@@ -47,12 +47,15 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
     else:
         periodic = {s.stamp_us for s in step.meter_values if s.context == PERIODIC}
         stamps_us = sorted(stamp_us for stamp_us in periodic if stamp_us is not None)
-    last_us = transaction.sampled_us
+    last_us, offset_us = transaction.sampled_us, step.before.clock.offset_us or 0
     for stamp_us in stamps_us:
         gap_us = stamp_us - last_us
         if gap_us <= 0:
             continue
+        off = step.before.booted_between(last_us - offset_us, stamp_us - offset_us)
         last_us = stamp_us
+        if off:
+            continue
         if found := _judge_gap(step, transaction, gap_us, interval_us):
             return [found]
     return None
@@ -61,8 +64,9 @@ def sampled_in_time(step: Step) -> Iterable[Found] | Unknown | None:
 def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
     """Clock-aligned data is stamped on the grid of ClockAlignedDataInterval from midnight.
 
-    OCPP 1.6 §9.1.5, TC_071. Pitfalls: begin or end of the interval are both on the grid; a second beside it
-    is a warning, a tenth of a second nothing.
+    OCPP 1.6 §9.1.5, TC_071. Pitfalls: begin or end of the interval are both on the grid; the midnight may be
+    that of any time zone, in quarters of an hour; a second beside it is a warning, a tenth of a second
+    nothing.
     """
     stamps_us = {s.stamp_us for s in step.meter_values if s.context == CLOCK and s.stamp_us is not None}
     if not stamps_us:
@@ -74,8 +78,7 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
     if interval_us <= 0:
         return None
     for stamp_us in sorted(stamps_us):
-        beside_us = stamp_us % _DAY_US % interval_us
-        off_us = min(beside_us, interval_us - beside_us)
+        off_us = _beside_us(stamp_us, interval_us)
         if off_us <= grid_us // 10:
             continue
         near = off_us <= grid_us
@@ -89,6 +92,13 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
             )
         ]
     return None
+
+
+def _beside_us(stamp_us: int, interval_us: int) -> int:
+    """How far a stamp lies beside the grid of the nearest midnight."""
+    zones = (0,) if _QUARTER_US % interval_us == 0 else range(0, _DAY_US, _QUARTER_US)
+    beside = [(stamp_us + zone_us) % _DAY_US % interval_us for zone_us in zones]
+    return min(min(one_us, interval_us - one_us) for one_us in beside)
 
 
 def measurands_as_configured(step: Step) -> Iterable[Found] | Unknown | None:

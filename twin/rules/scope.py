@@ -6,7 +6,7 @@ from typing import Any
 from twin.model import CallError, EventKind, Side
 from twin.protocol.actions import ACTIONS
 from twin.protocol.fold import integer
-from twin.rules.step import DAMAGED, NO_CERTIFICATE, Found, Step, Unknown
+from twin.rules.step import DAMAGED, NO_CERTIFICATE, NO_VENDOR, Found, Step, Unknown
 
 # What counts as accepting an action of another profile (docs/rules.md, non-Core actions).
 _STATUS_ACCEPTED = frozenset(
@@ -16,7 +16,6 @@ _STATUS_ACCEPTED = frozenset(
     }
 )  # fmt: skip
 _LAB = Unknown("lab context: a test tool calls what is not certified on purpose")
-_NO_VENDOR = Unknown("no vendorId in the message")
 _ANY_RESULT = frozenset({"UpdateFirmware"}) | {
     action.name for action in ACTIONS.values() if action.profile == "Security"
 }
@@ -129,13 +128,13 @@ def data_transfer_channel(step: Step) -> Iterable[Found] | Unknown | None:
     if step.event.sender is not Side.STATION:
         return None
     if not isinstance(step.payload.get("vendorId"), str):
-        return _NO_VENDOR
+        return NO_VENDOR
     return [Found(detail=f"DataTransfer of {str(step.payload.get('vendorId'))[:60]!r}")]
 
 
 def _outside(step: Step) -> bool:
     action = ACTIONS.get(step.event.action)
-    return step.profile.core_only and action is not None and action.profile != "Core"
+    return action is not None and step.profile.excludes(action.profile)
 
 
 def _accepts(action: str, payload: dict[str, Any]) -> bool:

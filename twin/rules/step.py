@@ -8,6 +8,7 @@ import msgspec
 
 from twin.certificate.profile import Profile
 from twin.model import Event, EventKind, Fault, Severity, Side
+from twin.protocol.config_keys import lookup
 from twin.protocol.fold import stamps_of
 from twin.protocol.metering import Sample, samples
 from twin.protocol.state import StationState
@@ -71,6 +72,17 @@ class Step(msgspec.Struct, frozen=True, dict=True):
         counts = digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS
         return (int(digits), value) if counts else None
 
+    def switched_on(self, key: str) -> bool | None:
+        """Whether a key in force is TRUE; FALSE where the station has none such, ``None`` while unknown."""
+        value, before = self.in_force(key), self.before
+        if value is not None:
+            return value.value.strip().casefold() == "true"
+        row, folded = lookup(key), key.casefold()
+        absent = bool(before.listed_keys) and folded not in (before.listed_keys or ())  # 5.8: all are listed
+        if absent or folded in before.unknown_keys or (row and self.profile.excludes(row.profile)):
+            return False
+        return None
+
     def may_be_cut(self, answerer: Side) -> bool:
         """Whether this is an imported log that may lack the answers of ``answerer``.
 
@@ -132,6 +144,10 @@ NO_VALUE = Unknown("the configured value was neither observed nor certified")
 NO_EARLIER_STATUS = Unknown("no earlier status of the connector since the boot or the connection")
 QUEUED = Unknown("the message is older than its connection: delivered from the queue")
 CUT = Unknown("an imported log that may be cut: the other half of this dialogue may not be in it")
+NO_TIMES = Unknown("the capture has no times of its own")
+NO_CLOCK = Unknown("the capture has no clock of its own")
+NO_ID = Unknown("no transactionId in the message")
+NO_VENDOR = Unknown("no vendorId in the message")
 DAMAGED = Unknown("the record was damaged by the capture")
 
 type Judge = Callable[[Step], Iterable[Found] | Unknown | None]

@@ -6,16 +6,27 @@ from twin.model import EventKind, Fault, Severity, Side
 from twin.protocol import metering
 from twin.protocol.fold import integer, word
 from twin.protocol.fold.transactions import BOOT_REASONS
-from twin.protocol.state import Transaction
+from twin.protocol.state import Transaction, Wait
+from twin.protocol.timestamps import parse_stamp
 from twin.rules.framing import unanswered_in_a_cut_log
-from twin.rules.step import CUT, DAMAGED, NO_BOOT, NO_TRANSACTION, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import (
+    CUT,
+    DAMAGED,
+    NO_BOOT,
+    NO_ID,
+    NO_TIMES,
+    NO_TRANSACTION,
+    NO_VALUE,
+    Found,
+    Step,
+    Unknown,
+)
 
 _TOO_BIG = 1009
 _ALIVE_US = 10_000_000  # what is sent this long after a loss of power was not sent before it
 _LEAK_WH, _LEAK_US = 100, 60_000_000
-_NO_ID = Unknown("no transactionId in the message")
-_NO_TIMES = Unknown("the capture has no times of its own")
 _NO_TAG = Unknown("no answer about this idTag was seen")
+_LOCAL = Unknown("the station may know this idTag, or its group, from a list or a cache of its own")
 _NO_RESET = Unknown("no accepted Reset was seen")
 
 
@@ -63,6 +74,9 @@ def reason_fits(step: Step) -> Iterable[Found] | Unknown | None:
         key = step.in_force("StopTransactionOnEVSideDisconnect")
         if key is not None and key.observed and key.value.casefold() == "false":
             why = "StopTransactionOnEVSideDisconnect is false"
+            certificate = step.profile.certificate
+            if certificate is None or not certificate.fixed_cable:
+                severity = Severity.NOTE  # 4.9: with a socket its own side may have been unplugged
     if not why:
         return None
     return [
@@ -81,7 +95,7 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
     """The idTag of StopTransaction is the starting one, or one of its group.
 
     OCPP 1.6 §4.10, §6.49, TC_068, TC_069. Pitfalls: optional at a remote stop and an EV-side one; the group
-    is known only from the parentIdTag of the answers.
+    is known only from the parentIdTag of the answers, where the station has no list and no cache.
     """
     transaction = _open(step)
     if transaction is None:
@@ -92,6 +106,9 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
     verdict = step.before.id_tags.get(tag)
     if verdict is None and not step.before.known_from_boot:
         return _NO_TAG
+    grouped = verdict is not None and verdict.parent_tag and transaction.parent_tag
+    if not grouped and _may_know_tags(step):
+        return _LOCAL
     if verdict is not None and verdict.status == "Accepted":
         parents = {verdict.parent_tag.casefold(), transaction.parent_tag.casefold()}
         starting = step.before.id_tags.get(transaction.id_tag.casefold())
@@ -116,17 +133,21 @@ def stop_tag_fits(step: Step) -> Iterable[Found] | Unknown | None:
 def remote_stop_of_known_id(step: Step) -> Iterable[Found] | Unknown | None:
     """RemoteStopTransaction of an open transaction is Accepted and stops it, of another one Rejected.
 
-    OCPP 1.6 §5.12, TC_012, TC_028. Pitfalls: an id is known only if its StartTransaction.conf was seen; a
-    minute is granted for the StopTransaction.
+    OCPP 1.6 §5.12, TC_012, TC_028. Pitfalls: an id is known only if its StartTransaction.conf was seen, and
+    unknown only once another one's was; a minute is granted for the StopTransaction.
     """
+    if step.event.kind is EventKind.OVERDUE and step.event.action == Wait.STOP_AFTER_REFUSAL:
+        return _refused_and_open(step)
     if step.event.kind is EventKind.OVERDUE:
         return _never_stopped(step, "RemoteStopTransaction accepted")
+    if step.event.action == "StopTransaction":
+        return _refused_and_obeyed(step)
     transaction_id = integer(step.asked.get("transactionId"))
     status = step.payload.get("status")
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     if transaction_id in step.before.transactions and status == "Rejected":
-        return [Found(detail=f"open transaction {transaction_id} Rejected", transaction_id=transaction_id)]
+        return None  # it may be stopping just now: the wait tells
     ended = step.before.ended.get(transaction_id)
     if ended is not None and step.event.asked and ended.stop_arrived_us >= step.event.asked.frame.at_us:
         return None  # it stopped while this was on the way
@@ -136,6 +157,8 @@ def remote_stop_of_known_id(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if not step.before.known_from_boot or step.before.starting:
         return NO_BOOT
+    if not step.before.transactions_known:
+        return NO_TRANSACTION
     if status == "Accepted":
         return [Found(detail=f"unknown transaction {transaction_id} Accepted", transaction_id=transaction_id)]
     return None
@@ -202,7 +225,7 @@ def transaction_messages_answered(step: Step) -> Iterable[Found] | Unknown | Non
     if event.asked is not None and event.asked.malformed:
         return None
     if event.asked is not None and event.asked.frame.facts.get("interpolated"):
-        return _NO_TIMES
+        return NO_TIMES
     if unanswered_in_a_cut_log(step):
         return CUT
     if event.why != "expired" or event.sender is not Side.STATION or event.asked is None:
@@ -300,9 +323,11 @@ def reset_stops_and_boots(step: Step) -> Iterable[Found] | Unknown | None:
             reset = before.reset
             if awaited is None or reset is None or before.link_open_us is None:
                 return None
-            detail = f"no BootNotification within 300 s of Reset {reset.kind}"
+            waited_s = (step.event.at_us - awaited.since_us) / 1e6
+            detail = f"no BootNotification within {waited_s:.0f} s of Reset {reset.kind}"
             return [Found(detail=detail, fault=Fault.STATION, evidence=(reset.seq,), key=str(reset.seq))]
-        return _never_stopped(step, "Reset accepted")
+        # while it is away nothing can come; the wait begins anew when it is accepted
+        return None if before.link_open_us is None else _never_stopped(step, "Reset accepted")
     reset = before.reset
     if reset is None or (before.last_boot_us is not None and reset.at_us < before.last_boot_us):
         return _NO_RESET
@@ -350,6 +375,15 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
     ]
 
 
+def _may_know_tags(step: Step) -> bool:
+    """Whether a list or a cache may have told it of an idTag: online by 9.1.13, offline by 9.1.12."""
+    stamp = parse_stamp(word(step.payload.get("timestamp")))
+    offline = stamp is not None and step.before.queued(stamp.at_us)
+    key = "LocalAuthorizeOffline" if offline else "LocalPreAuthorize"
+    held = ("AuthorizationCacheEnabled", "LocalAuthListEnabled")
+    return step.switched_on(key) is not False and any(step.switched_on(way) is not False for way in held)
+
+
 def _never_gone(step: Step) -> list[Found] | None:
     awaited = step.event.awaited
     ended = step.before.ended.get(awaited.transaction_id or 0) if awaited is not None else None
@@ -365,6 +399,40 @@ def _never_gone(step: Step) -> list[Found] | None:
             transaction_id=ended.transaction_id,
             evidence=(awaited.seq,),
             key=ended.reason,
+        )
+    ]
+
+
+def _refused_and_open(step: Step) -> list[Found] | None:
+    """Rejected, and the transaction is open still: no Stop of it was on the way."""
+    awaited = step.event.awaited
+    if awaited is None or awaited.transaction_id not in step.before.transactions or step.before.failing:
+        return None
+    return [
+        Found(
+            detail=f"open transaction {awaited.transaction_id} Rejected",
+            fault=Fault.STATION,
+            connector_id=awaited.connector_id,
+            transaction_id=awaited.transaction_id,
+            evidence=(awaited.seq,),
+        )
+    ]
+
+
+def _refused_and_obeyed(step: Step) -> list[Found] | Unknown | None:
+    """Rejected, and then stopped as it was asked."""
+    transaction = _open(step)
+    if transaction is None:
+        return NO_TRANSACTION
+    held = step.before.awaited.get((Wait.STOP_AFTER_REFUSAL, transaction.transaction_id))
+    if held is None or step.payload.get("reason") != "Remote":
+        return None
+    return [
+        Found(
+            detail=f"open transaction {transaction.transaction_id} Rejected, and stopped with reason Remote",
+            connector_id=transaction.connector_id,
+            transaction_id=transaction.transaction_id,
+            evidence=(held.seq,),
         )
     ]
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from twin.certificate import Certificate
 from twin.model import Awaited, EventKind, Fault, Severity, Side
 from twin.protocol.fold import integer, word
+from twin.protocol.fold.payloads import stamp_us
 from twin.protocol.state import Registration, Wait
-from twin.rules.step import CUT, NO_CERTIFICATE, NO_VALUE, Found, Step, Unknown
+from twin.rules.step import CUT, NO_CERTIFICATE, NO_TIMES, NO_VALUE, Found, Step, Unknown
 
 _UNREGISTERED = frozenset({Registration.SENT, Registration.PENDING, Registration.REJECTED})
 _ALIVE_US = 3_600_000_000
 _UNTIMED = frozenset({"GetDiagnostics", "UpdateFirmware", "RemoteStartTransaction"})
-_NO_TIMES = Unknown("the capture has no times of its own")
 _NO_EARLIER = Unknown("no earlier exchange on this connection was seen")
 _NO_TRIGGER = Unknown("what triggers this message was not seen")
 
@@ -91,9 +91,14 @@ def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     """The station is not silent for longer than the heartbeat interval.
 
     OCPP 1.6 §4.6, §9.1.10. Pitfalls: any exchange counts, a Heartbeat may be skipped; the interval is the
-    last of Boot.interval and ChangeConfiguration; 5 % (at least 2 s) and the ends of a link are allowed for.
+    last of Boot.interval and ChangeConfiguration; 5 % (at least 2 s) and the ends of a link are allowed for;
+    a log may have left out what was said.
     """
     before = step.before
+    if step.event.kind is EventKind.OVERDUE:
+        return _fell_silent(step)
+    if step.event.sender is not Side.STATION:
+        return None
     if before.last_exchange_us is None:
         return _NO_EARLIER
     if before.registration in _UNREGISTERED:
@@ -107,11 +112,18 @@ def not_silent(step: Step) -> Iterable[Found] | Unknown | None:
     interval_us = known[0] * 1_000_000
     if not interval_us or quiet_us <= interval_us + step.profile.tolerances.timer_slack_us(interval_us):
         return None
-    if step.imported:
-        return CUT
+    return CUT if step.imported else None  # the wait has spoken
+
+
+def _fell_silent(step: Step) -> list[Found] | None:
+    known, awaited = step.seconds_in_force("HeartbeatInterval"), step.event.awaited
+    if known is None or awaited is None or step.before.link_open_us is None:
+        return None
+    quiet_s = (step.event.at_us - awaited.since_us) / 1e6
     return [
         Found(
-            detail=f"silent for {quiet_us / 1e6:.1f} s, heartbeat interval {known[0]} s",
+            detail=f"silent for {quiet_s:.1f} s and more, heartbeat interval {known[0]} s",
+            fault=Fault.STATION,
             provenance=known[1].provenance,
         )
     ]
@@ -123,7 +135,7 @@ def heartbeat_each_day(step: Step) -> Iterable[Found] | Unknown | None:
     OCPP 1.6 §4.6. Pitfalls: other messages may stand in for a Heartbeat, but they do not set the clock.
     """
     if step.event.kind is not EventKind.OVERDUE:
-        return _NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
+        return NO_TIMES if step.event.frame and step.event.frame.facts.get("interpolated") else None
     last_us = step.before.last_exchange_us
     if last_us is None or step.event.at_us - last_us > _ALIVE_US:
         return None  # nothing at all was seen: no verdict on the heartbeat
@@ -192,7 +204,7 @@ def _before_start(step: Step) -> _Trigger:
         return None
     plugged = connector.status == "Preparing" and connector.since_us < verdict.at_us
     others = [c for c in before.connectors.values() if c.status == "Preparing"]
-    if not plugged or len(others) != 1 or before.queued(_stamp(step)) is not False:
+    if not plugged or len(others) != 1 or before.queued(stamp_us(step.payload.get("timestamp"))) is not False:
         return None
     previous = before.last_stop.get(connector_id) if connector_id is not None else None
     if previous is not None and previous.arrived_us >= verdict.at_us:
@@ -214,12 +226,6 @@ def _awaited(step: Step, wait: Wait, key: int | None, what: str) -> _Trigger:
     return None if held is None else (held.since_us, held.blocked_us, held.seq, what)
 
 
-def _stamp(step: Step) -> int | None:
-    from twin.protocol.fold.payloads import stamp_us
-
-    return stamp_us(step.payload.get("timestamp"))
-
-
 def _slow(step: Step, which: str) -> list[Found] | Unknown | None:
     event, certificate = step.event, step.profile.certificate
     if event.sender is not Side.STATION:
@@ -227,7 +233,7 @@ def _slow(step: Step, which: str) -> list[Found] | Unknown | None:
     if certificate is None:
         return NO_CERTIFICATE
     if event.asked is None or event.took_us is None:
-        return _NO_TIMES
+        return NO_TIMES
     figures = _figures(certificate, which)
     if figures is None:
         return None

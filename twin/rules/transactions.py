@@ -8,11 +8,21 @@ from msgspec.structs import replace
 from twin.model import Severity
 from twin.protocol import metering
 from twin.protocol.fold import advance, integer, word
+from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.state import Transaction
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import CUT, NO_BOOT, NO_CERTIFICATE, NO_CONNECTOR, NO_TRANSACTION, Found, Step, Unknown
+from twin.rules.step import (
+    CUT,
+    NO_BOOT,
+    NO_CERTIFICATE,
+    NO_CONNECTOR,
+    NO_ID,
+    NO_TRANSACTION,
+    Found,
+    Step,
+    Unknown,
+)
 
-_NO_ID = Unknown("no transactionId in the message")
 _NO_INTEGRAL = Unknown("the samples do not allow an integral of voltage and current")
 _FEW_WH = 200  # below it the integral says little
 _FEW_SAMPLES = 3
@@ -78,7 +88,7 @@ def transaction_id_unique(step: Step) -> Iterable[Found] | Unknown | None:
     """
     transaction_id = integer(step.payload.get("transactionId"))
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     same = step.before.transactions.get(transaction_id)
     if same is not None and not _same_start_payload(same, step.asked):
         return [
@@ -99,13 +109,14 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
     """StopTransaction and MeterValues carry the id of StartTransaction.conf.
 
     ER 3.18; -1 only if StartTransaction was never answered. Pitfalls: a transaction older than the capture
-    is unknown, so an unknown id counts only when the capture began with a Boot and the payload is younger;
-    another id than the one open on the connector always counts.
+    is unknown and may outlive a loss of power, so an unknown id counts only when the capture began with a
+    Boot, a StartTransaction was answered since and the payload is younger; another id than the one open on
+    the connector always counts.
     """
     transaction_id = integer(step.payload.get("transactionId"))
     before = step.before
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     if transaction_id in before.transactions or transaction_id in before.ended:
         return None
     connector_id = integer(step.payload.get("connectorId"))
@@ -116,11 +127,13 @@ def uses_the_id_given(step: Step) -> Iterable[Found] | Unknown | None:
         if running is not None:
             detail = f"transactionId {transaction_id}, but {running.transaction_id} is open on {connector_id}"
             return [_wrong_id(step, detail, (running.start_seq,))]
-    if transaction_id == -1 and (before.unanswered_starts or not before.known_from_boot):
-        return None if before.unanswered_starts else NO_BOOT
+    if transaction_id == -1 and before.unanswered_starts:
+        return None
     stamp = next(iter(_stamps_us(step)), None)
     if not before.known_from_boot:
         return NO_BOOT
+    if not before.transactions_known or word(step.payload.get("reason")) in BOOT_REASONS:
+        return NO_TRANSACTION
     if before.starting:
         return None
     if step.imported:
@@ -139,7 +152,7 @@ def order_of_messages(step: Step) -> Iterable[Found] | Unknown | None:
     """
     transaction_id = integer(step.payload.get("transactionId"))
     if transaction_id is None:
-        return _NO_ID
+        return NO_ID
     ended = step.before.ended.get(transaction_id)
     open_ = step.before.transactions.get(transaction_id)
     if step.event.action == "MeterValues" and ended is not None and open_ is None:

@@ -94,6 +94,8 @@ class Configuration:
             return "Accepted"
         if entry.readonly:
             return "Rejected"
+        if "extra-measurand" in quirks and folded in self._supported:
+            value = self._known(folded, value) or entry.value
         if not self._fits(folded, entry, value) and "accepts-invalid" not in quirks:
             return "Rejected"
         entry.value = value.strip() if self._kind(folded) is not ValueType.STRING else value
@@ -129,6 +131,11 @@ class Configuration:
             most = self.count(f"{entry.key}MaxLength")
             return set(tokens) <= self._supported[folded] and len(tokens) <= most
         return True
+
+    def _known(self, folded: str, value: str) -> str:
+        """What is left of a list of measurands without those that the station cannot measure."""
+        tokens = (token.strip() for token in value.split(","))
+        return ",".join(token for token in tokens if token in self._supported[folded])
 
     def _kind(self, folded: str) -> ValueType:
         row = lookup(folded)

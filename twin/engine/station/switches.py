@@ -89,6 +89,7 @@ QUIRKS: dict[str, Quirk] = {
         Quirk("empty-vendor", "chargePointVendor is empty", _FIELD, "J023"),
         Quirk("stores-nothing", "every ChangeConfiguration Accepted, none stored", _SIMULATOR, "C006"),
         Quirk("accepts-invalid", "invalid values Accepted", _SIMULATOR, "C003"),
+        Quirk("extra-measurand", "a fourth measurand Accepted, and left out", _SIMULATOR, "C003"),
         Quirk("accepts-unknown", "unknown keys Accepted", _SIMULATOR, "C004"),
         Quirk("unlocks", "UnlockConnector answered Unlocked", _MADE, "T029"),
         Quirk("no-milliseconds", "time stamps in whole seconds", _FIELD, "P005"),

@@ -87,6 +87,7 @@ def _exchanged(state: StationState, event: Event) -> StationState:
     """The two sides have spoken: counts stamps and answer times, and how long the station was held up."""
     station_calls = event.kind is EventKind.CALLED and event.sender is Side.STATION
     calling_us, blocked_us = waits.exchanged(state, event, station_calls)
+    frame = event.frame or (event.asked.frame if event.asked else None)
     total, fractional = state.station_stamps, state.fractional_stamps
     answers, mean_us = state.csms_answers, state.csms_mean_us
     socket, spoke_before = state.socket, state.spoke_before_boot
@@ -110,8 +111,9 @@ def _exchanged(state: StationState, event: Event) -> StationState:
         answers += 1
         mean_us += (event.took_us - mean_us) // min(answers, _SHARE)
     return replace(
-        state,
+        waits.heard(state, event),
         last_exchange_us=event.at_us,
+        last_exchange_seq=frame.seq if frame is not None else state.last_exchange_seq,
         calling_us=calling_us,
         freed_us=waits.freed_us(state, event),
         blocked_us=blocked_us,
@@ -151,5 +153,10 @@ FOLDS: dict[tuple[EventKind, str], Callable[[StationState, Event], StationState]
     (EventKind.ANSWERED, "GetConfiguration"): configuration.read,
     (EventKind.ANSWERED, "ChangeConfiguration"): configuration.written,
     (EventKind.ANSWERED, "Reset"): boot.reset_answered,
+    (EventKind.CALLED, "TriggerMessage"): boot.trigger_called,
     (EventKind.ANSWERED, "TriggerMessage"): boot.trigger_answered,
+    (EventKind.REFUSED, "TriggerMessage"): boot.trigger_answered,
+    (EventKind.CALLED, "ExtendedTriggerMessage"): boot.trigger_called,
+    (EventKind.ANSWERED, "ExtendedTriggerMessage"): boot.trigger_answered,
+    (EventKind.REFUSED, "ExtendedTriggerMessage"): boot.trigger_answered,
 }

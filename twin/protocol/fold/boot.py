@@ -5,21 +5,42 @@ from msgspec.structs import replace
 from twin.model import Event
 from twin.protocol.fold import waits
 from twin.protocol.fold.configuration import configure
-from twin.protocol.fold.payloads import asked_payload, integer, newest, payload_of, stamp_us, word
+from twin.protocol.fold.payloads import (
+    asked_payload,
+    integer,
+    newest,
+    payload_of,
+    stamp_us,
+    without,
+    word,
+)
 from twin.protocol.state import Registration, ResetAsked, Source, StationState, Wait
 
 _REMEMBERED_BOOTS = 8
+_MOST_TRIGGERS = 32
 _MOST_SAMPLES = 16  # of a clock's offset in one window: then only a better one counts
-# 21 StatusNotifications, one at a time, each a round trip and a second; at least 30 s.
-_STATUSES, _LEAST_STATUSES_US = 21, 30 * waits.SECOND_US
+# A StatusNotification for each connector, one at a time, each a round trip and a second; at least 30 s.
+_CONNECTORS, _MOST_CONNECTORS, _LEAST_STATUSES_US = 20, 256, 30 * waits.SECOND_US  # 20 where it is unknown
 
 
 def called(state: StationState, event: Event) -> StationState:
-    """A Boot keeps what persists and forgets what is volatile (G2)."""
+    """A Boot keeps what persists and forgets what is volatile (G2); one that was asked for is none (5.17)."""
     payload = payload_of(event)
     seq = event.frame.seq if event.frame else None
+    if _asked_for(state):
+        return replace(
+            state,
+            boot_seq=seq,
+            boot=payload,
+            asked_boot_us=event.at_us,
+            triggers=without(state.triggers, "BootNotification"),
+            vendor=word(payload.get("chargePointVendor")),
+            model=word(payload.get("chargePointModel")),
+            firmware=word(payload.get("firmwareVersion")),
+        )
     state = replace(
         state,
+        asked_boot_us=None,
         registration=Registration.SENT,
         boot_seq=seq,
         boot=payload,
@@ -27,7 +48,6 @@ def called(state: StationState, event: Event) -> StationState:
         last_boot_us=event.at_us,
         boots_us=(*state.boots_us, event.at_us)[-_REMEMBERED_BOOTS:],
         socket=replace(state.socket, boot_seq=seq),
-        triggered=False,
         triggers={},
         vendor=word(payload.get("chargePointVendor")),
         model=word(payload.get("chargePointModel")),
@@ -38,6 +58,13 @@ def called(state: StationState, event: Event) -> StationState:
         awaiting_reboot={},
     )
     return waits.booted(state)
+
+
+def _asked_for(state: StationState) -> bool:
+    """Whether the CSMS triggered it on this connection: a station that reboots comes on another one."""
+    at_us = state.triggers.get("BootNotification")
+    running = state.registration in (Registration.ACCEPTED, Registration.UNKNOWN)
+    return at_us is not None and running and at_us >= (state.socket.opened_us or 0)
 
 
 def answered(state: StationState, event: Event) -> StationState:
@@ -61,8 +88,14 @@ def answered(state: StationState, event: Event) -> StationState:
     state = _corrected(state, event)
     if registration is not Registration.ACCEPTED:
         return state
-    within_us = max(_LEAST_STATUSES_US, _STATUSES * ((event.took_us or 0) + waits.SECOND_US))
-    state = waits.begin(state, Wait.STATUSES, event, within_us)
+    if state.asked_boot_us is None:
+        before_us = state.boots_us[-2] if len(state.boots_us) > 1 else 0
+        if state.reset is not None and state.reset.at_us >= before_us:
+            state = _stops_owed(state, event, state.reset)
+        connectors = min(state.count_in_force("NumberOfConnectors") or _CONNECTORS, _MOST_CONNECTORS)
+        each_us = (event.took_us or 0) + waits.SECOND_US
+        within_us = max(_LEAST_STATUSES_US, (1 + connectors) * each_us)
+        state = waits.begin(state, Wait.STATUSES, event, within_us)
     state = waits.begin(state, Wait.HEARTBEAT, event, waits.DAY_US)
     if interval_s is not None and interval_s > 0:
         return configure(state, event, Source.BOOT, ("HeartbeatInterval", str(interval_s)))
@@ -124,13 +157,21 @@ def reset_answered(state: StationState, event: Event) -> StationState:
         return state
     kind = word(asked_payload(event).get("type"))
     asked = ResetAsked(kind, event.frame.seq, event.at_us, tuple(state.transactions))
-    state = waits.begin(replace(state, reset=asked), Wait.BOOT_AFTER_RESET, event, waits.REBOOT_US)
-    for transaction_id, transaction in state.transactions.items():
+    state = waits.begin(replace(state, reset=asked), Wait.BOOT_AFTER_RESET, event, state.patience.reboot_us)
+    return _stops_owed(state, event, asked)
+
+
+def _stops_owed(state: StationState, event: Event, reset: ResetAsked) -> StationState:
+    """From now on: after the Reset, and again when the station is back (5.14: a Hard one may stop late)."""
+    for transaction_id in reset.transactions:
+        transaction = state.transactions.get(transaction_id)
+        if transaction is None:
+            continue
         state = waits.begin(
-            state,
+            waits.end(state, Wait.STOP_AFTER_RESET, transaction_id),
             Wait.STOP_AFTER_RESET,
             event,
-            waits.REBOOT_US,
+            state.patience.reboot_us,
             key=transaction_id,
             connector_id=transaction.connector_id,
             transaction_id=transaction_id,
@@ -138,8 +179,16 @@ def reset_answered(state: StationState, event: Event) -> StationState:
     return state
 
 
+def trigger_called(state: StationState, event: Event) -> StationState:
+    """What is asked for may come before the answer says so (5.17)."""
+    what = word(payload_of(event).get("requestedMessage"))
+    return replace(state, triggers=newest({**state.triggers, what: event.at_us}, _MOST_TRIGGERS))
+
+
 def trigger_answered(state: StationState, event: Event) -> StationState:
-    if payload_of(event).get("status") != "Accepted":
-        return state
     what = word(asked_payload(event).get("requestedMessage"))
-    return replace(state, triggered=True, triggers=newest({**state.triggers, what: event.at_us}, 32))
+    if payload_of(event).get("status") != "Accepted":
+        return replace(state, triggers=without(state.triggers, what))
+    if what not in state.triggers:
+        return state  # it has come already
+    return replace(state, triggers={**state.triggers, what: event.at_us})

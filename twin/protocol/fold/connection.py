@@ -8,7 +8,7 @@ from twin.protocol.state import Outage, Socket, StationState, Wait
 
 _REMEMBERED_ATTEMPTS = 8
 _REMEMBERED_OUTAGES = 16
-_HEARTBEAT_S, _TIMEOUT_S = 30, 60  # where neither was observed nor certified
+_HEARTBEAT_S, _TIMEOUT_S = 300, 60  # where neither was observed nor certified: rather too long
 
 
 def opened(state: StationState, event: Event) -> StationState:
@@ -77,6 +77,7 @@ def gap(state: StationState, event: Event) -> StationState:
         model=state.model,
         firmware=state.firmware,
         assumed=state.assumed,
+        patience=state.patience,
         gaps=state.gaps + 1,
     )
 

@@ -18,10 +18,9 @@ from twin.protocol.fold.payloads import (
 from twin.protocol.state import Availability, Connector, StationState, Wait
 
 _REMEMBERED_CHANGES = 8
-_GRACE_US = 10 * waits.SECOND_US  # Start and Status Charging may come in either order
-UNPLUG_US = 5 * waits.SECOND_US  # certificate: a triggered function within 5 s
 # 7.7: charging, or held up while charging: a transaction must be open
 _ENERGY = IN_TRANSACTION - {"Faulted"}
+_FREE = frozenset({"Available", "Preparing", "Reserved"})  # and here none is, whatever came before
 
 
 def status_called(state: StationState, event: Event) -> StationState:
@@ -45,6 +44,7 @@ def status_called(state: StationState, event: Event) -> StationState:
         before="" if known is None else known.status if changed else known.before,
         before_fault=_before_fault(known, status),
         changed_us=_changes(known, event.at_us if changed and known is not None else None),
+        was_free=status in _FREE or (known is not None and known.was_free),
     )
     state = replace(state, connectors=newest({**state.connectors, connector_id: connector}, REMEMBERED))
     if state.queued(told_us) is not True:
@@ -72,15 +72,14 @@ def status_fits(state: StationState, event: Event, connector_id: int) -> Station
     if transaction is not None:
         fits = connector.status in IN_TRANSACTION or transaction.queued
     else:
-        known = state.known_from_boot or connector_id in state.last_stop
-        fits = connector.status not in _ENERGY or starting or not known
+        fits = connector.status not in _ENERGY or starting or not state.connector_known(connector_id)
     if fits:
         return waits.end(state, Wait.STATUS_FITS, connector_id)
     return waits.begin(
         state,
         Wait.STATUS_FITS,
         event,
-        _GRACE_US,
+        state.patience.status_us,
         key=connector_id,
         connector_id=connector_id,
         transaction_id=transaction.transaction_id if transaction else None,
@@ -105,7 +104,7 @@ def availability_answered(state: StationState, event: Event) -> StationState:
         state,
         Wait.STATUS_AFTER_AVAILABILITY,
         event,
-        waits.TRIGGERED_US,
+        state.patience.triggered_us,
         key=connector_id,
         connector_id=connector_id,
     )
@@ -169,7 +168,7 @@ def _unplugged(state: StationState, event: Event, connector_id: int, connector: 
         state,
         Wait.STOP_AFTER_UNPLUG,
         event,
-        UNPLUG_US,
+        state.patience.unplug_us,
         key=transaction_id,
         connector_id=connector_id,
         transaction_id=transaction_id,

@@ -9,7 +9,7 @@ from twin.protocol.fold.connection import from_queue, sent_live
 from twin.protocol.fold.payloads import REMEMBERED, integer, newest, payload_of
 from twin.protocol.state import SampleSet, StationState, Transaction
 
-_CLOCK, _END = "Sample.Clock", "Transaction.End"
+_CLOCK = "Sample.Clock"
 _HOUR_US = 3_600_000_000
 _STEADY = 16  # gaps in a row: more add nothing
 
@@ -48,13 +48,12 @@ def meter_called(state: StationState, event: Event) -> StationState:
     for context, (stamp_us, measurands) in newest_of.items():
         sampling[connector_id, context] = SampleSet(stamp_us, frozenset(measurands), seq, transaction_id)
     state = replace(state, sampling=newest(sampling, REMEMBERED), heard=samples)
-    if transaction is None and _CLOCK in newest_of and state.transaction_on(connector_id) is None:
-        idle = {**state.idle_aligned, connector_id: state.idle_aligned.get(connector_id, 0) + 1}
-        state = replace(state, idle_aligned=newest(idle, REMEMBERED))
     queued = state.queued(latest_us)
-    if queued:
-        return from_queue(state, seq)
-    return told_time(sent_live(state, seq), event, latest_us) if queued is False else state
+    if queued is False:
+        state = told_time(state, event, latest_us)
+    if queued is None or transaction_id is None:
+        return state  # 3.7: only what belongs to a transaction waits its turn
+    return from_queue(state, seq) if queued else sent_live(state, seq)
 
 
 def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:
@@ -107,8 +106,6 @@ def _advanced(
     """After a whole MeterValues: register, phases of both grids, and the integral of voltage and current."""
     for sample in samples:
         transaction = advance(transaction, sample, seq)
-    contexts = {sample.context for sample in samples}
-    clocked_us = latest_us if _CLOCK in contexts else transaction.clocked_us
     power_w = _power_w(samples)
     vi_wh = transaction.vi_wh
     if power_w is None:
@@ -122,13 +119,11 @@ def _advanced(
     newer = told_us is not None and (transaction.latest_us is None or told_us >= transaction.latest_us)
     return replace(
         transaction,
-        clocked_us=clocked_us,
         power_w=power_w,
         power_us=power_us,
         vi_wh=vi_wh,
         latest_us=told_us if newer else transaction.latest_us,
         latest_seq=seq if newer else transaction.latest_seq,
-        end_sample_seq=seq if _END in contexts else transaction.end_sample_seq,
     )
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from twin.model import CallError, CallResult, Event, EventKind, Side
 from twin.protocol import metering
-from twin.protocol.actions import TRANSACTION_ACTIONS
+from twin.protocol.actions import TRANSACTION_ACTIONS, of_transaction
 from twin.protocol.connectors import IN_TRANSACTION
 from twin.protocol.fold import waits
 from twin.protocol.fold.connection import from_queue
@@ -35,6 +35,9 @@ from twin.protocol.state import (
 )
 
 BOOT_REASONS = ("PowerLoss", "Reboot")  # 7.36: the station was gone
+_STOPS = (
+    Wait.STOP_AFTER_REMOTE, Wait.STOP_AFTER_REFUSAL, Wait.STOP_AFTER_UNPLUG, Wait.STOP_AFTER_RESET
+)  # fmt: skip
 _MOST_FAILING = 16
 _MOST_NOTICES = 8
 
@@ -56,7 +59,6 @@ def start_called(state: StationState, event: Event) -> StationState:
         meter_start_wh=meter_start_wh,
         arrived_us=event.at_us,
         queued=state.queued(started_us) is True,
-        remote_seq=_remote_seq(state, tag, connector_id),
         register_wh=None if meter_start_wh is None else metering.number(str(meter_start_wh)),
         register_us=started_us,
         register_seq=seq,
@@ -94,7 +96,6 @@ def start_answered(state: StationState, event: Event) -> StationState:
         status=status,
         parent_tag=word(info.get("parentIdTag")),
         answered_us=event.at_us,
-        answer_seq=event.frame.seq if event.frame else None,
     )
     state = replace(state, transactions=newest({**state.transactions, transaction_id: opened}, REMEMBERED))
     connector_id = transaction.connector_id
@@ -102,13 +103,13 @@ def start_answered(state: StationState, event: Event) -> StationState:
     charging = connector is not None and connector.status in IN_TRANSACTION
     if status == "Accepted" and not charging and not transaction.queued:
         state = waits.begin(
-            state, Wait.STATUS_AFTER_START, event, waits.TRIGGERED_US,
+            state, Wait.STATUS_AFTER_START, event, state.patience.triggered_us,
             key=connector_id, connector_id=connector_id, transaction_id=transaction_id,
         )  # fmt: skip
     refused = status not in ("", "Accepted") and not transaction.queued
     if refused and (connector is None or connector.status != "SuspendedEVSE"):
         state = waits.begin(
-            state, Wait.SUSPENDED_AFTER_REFUSAL, event, waits.TRIGGERED_US,
+            state, Wait.SUSPENDED_AFTER_REFUSAL, event, state.patience.triggered_us,
             key=connector_id, connector_id=connector_id, transaction_id=transaction_id,
         )  # fmt: skip
     return status_fits(state, event, connector_id)
@@ -150,14 +151,14 @@ def stop_called(state: StationState, event: Event) -> StationState:
     )
     if state.queued(ended.stopped_us):
         state = from_queue(state, event.frame.seq)
-    for wait in (Wait.STOP_AFTER_REMOTE, Wait.STOP_AFTER_UNPLUG, Wait.STOP_AFTER_RESET):
+    for wait in _STOPS:
         state = waits.end(state, wait, transaction_id)
     for wait in (Wait.STATUS_AFTER_START, Wait.SUSPENDED_AFTER_REFUSAL):
         state = waits.end(state, wait, connector_id)
     booted = state.last_boot_us is not None and state.last_boot_us > transaction.arrived_us
     if ended.reason in BOOT_REASONS and not booted and not state.queued(ended.stopped_us):
         state = waits.begin(
-            state, Wait.BOOT_AFTER_POWER_LOSS, event, waits.TRIGGERED_US,
+            state, Wait.BOOT_AFTER_POWER_LOSS, event, state.patience.triggered_us,
             key=transaction_id, connector_id=connector_id, transaction_id=transaction_id,
         )  # fmt: skip
     return status_fits(state, event, connector_id)
@@ -209,18 +210,24 @@ def remote_start_answered(state: StationState, event: Event) -> StationState:
 
 def remote_stop_answered(state: StationState, event: Event) -> StationState:
     transaction_id = integer(asked_payload(event).get("transactionId"))
-    if payload_of(event).get("status") != "Accepted" or transaction_id is None or event.frame is None:
+    status = payload_of(event).get("status")
+    if status not in ("Accepted", "Rejected") or transaction_id is None or event.frame is None:
         return state
     transaction = state.transactions.get(transaction_id)
     if transaction is None:
         return state
+    if status == "Rejected":
+        return waits.begin(
+            state, Wait.STOP_AFTER_REFUSAL, event, state.patience.status_us,
+            key=transaction_id, connector_id=transaction.connector_id, transaction_id=transaction_id,
+        )  # fmt: skip
     told = replace(transaction, remote_stop_seq=event.frame.seq)
     state = replace(state, transactions={**state.transactions, transaction_id: told})
     return waits.begin(
         state,
         Wait.STOP_AFTER_REMOTE,
         event,
-        waits.TRIGGERED_US,
+        state.patience.triggered_us,
         key=transaction_id,
         connector_id=transaction.connector_id,
         transaction_id=transaction_id,
@@ -233,6 +240,7 @@ def failed_sends(state: StationState, event: Event) -> StationState:
         event.action not in TRANSACTION_ACTIONS
         or event.asked is None
         or event.asked.sender is not Side.STATION
+        or not of_transaction(event.action, event.asked.call.payload)
         or (not state.failing and event.kind in (EventKind.CALLED, EventKind.ANSWERED))
     ):
         return state
@@ -291,17 +299,6 @@ def _take_start(state: StationState, event: Event) -> tuple[Transaction | None, 
     if transaction is None:
         return None, state
     return transaction, replace(state, starting=without(state.starting, message_id))
-
-
-def _remote_seq(state: StationState, tag: str, connector_id: int) -> int | None:
-    """The RemoteStartTransaction that this start answers to: the same idTag, and no other connector."""
-    told = state.remote_starts.get(tag.casefold())
-    if told is None or told.connector_id not in (None, connector_id):
-        return None
-    before = state.last_stop.get(connector_id)
-    if before is not None and before.start_seq > told.seq:
-        return None  # it had its transaction already
-    return told.seq
 
 
 def _judge_tag(state: StationState, event: Event, tag: str) -> StationState:

@@ -6,13 +6,12 @@ from msgspec.structs import replace
 
 from twin.model import Awaited, Event, EventKind, Side
 from twin.protocol.fold.payloads import newest
-from twin.protocol.state import StationState, Wait
+from twin.protocol.state import Registration, StationState, Wait
 
 SECOND_US = 1_000_000
-TRIGGERED_US = 60 * SECOND_US  # how long a message that another one triggers may take before it is missing
 DAY_US = 24 * 3600 * SECOND_US
-REBOOT_US = 300 * SECOND_US  # a boot may take minutes: the certificate's 5 s exclude it
 _MOST = 512
+_UNREGISTERED = frozenset({Registration.SENT, Registration.PENDING, Registration.REJECTED})  # 4.2
 _UNBLOCKED = frozenset({Wait.PONG, Wait.OLD_LINK_ENDS})
 # What outlives a connection, and what outlives a boot.
 _LASTING = frozenset({Wait.OLD_LINK_ENDS, Wait.STOP_AFTER_RESET, Wait.BOOT_AFTER_RESET})
@@ -104,9 +103,32 @@ def freed_us(state: StationState, event: Event) -> int:
     return event.at_us if held_up or sent_us - state.freed_us < SECOND_US else state.freed_us
 
 
+def heard(state: StationState, event: Event) -> StationState:
+    """An exchange: from here on the station may be silent for the heartbeat interval, and no longer (4.6)."""
+    frame = event.frame or (event.asked.frame if event.asked else None)
+    if frame is None or (frame.mono_ns is None and not state.socket.whole):
+        return state  # an imported log may be cut
+    return begin(state, Wait.SILENT, event, 0)
+
+
+def _silent_us(state: StationState) -> int | None:
+    """When the station has been silent for too long: every exchange puts it off."""
+    known = state.config.get("heartbeatinterval")
+    interval_s = state.count_in_force("HeartbeatInterval") if known is not None else None
+    last_us = state.last_exchange_us
+    if not interval_s or last_us is None or state.registration in _UNREGISTERED:
+        return None
+    interval_us, slack = interval_s * SECOND_US, state.patience
+    return last_us + interval_us + max(slack.timer_us, int(interval_us * slack.timer_share)) + 1
+
+
 def _due(state: StationState) -> Iterator[tuple[Awaited, int]]:
     for place, held in state.awaited.items():
-        if place[0] in _UNBLOCKED:
+        if place[0] is Wait.SILENT:
+            if state.calling_us is None and (silent_us := _silent_us(state)) is not None:
+                since_us = state.last_exchange_us or 0
+                yield replace(held, since_us=since_us, seq=state.last_exchange_seq), silent_us
+        elif place[0] in _UNBLOCKED:
             yield held, held.due_us
         elif state.calling_us is None:
             yield held, held.due_us + max(state.blocked_us - held.blocked_us, 0)

@@ -1,0 +1,418 @@
+"""False alarms that were mended: the short conversation that once gave one, and what must still be told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.playbook import OTMK, SPEC, Play, Said, after, ended, opened, play, stamp
+from tests.rules.talk import (
+    authorize,
+    energy,
+    now_s,
+    outage,
+    quiet,
+    reads,
+    remote_start,
+    sampled,
+    start,
+    status,
+    stop,
+    text,
+    writes,
+)
+from twin.certificate.profile import Profile, tolerances_in
+from twin.engine.checked import check_frames
+from twin.model import Side
+
+WHO = {"chargePointVendor": "Acme", "chargePointModel": "Box"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """``silent`` are the rules that must say nothing, ``told`` those that must."""
+
+    name: str
+    talk: Callable[[], Play]
+    silent: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    severities: dict[str, str] = field(default_factory=dict)
+
+
+def spec() -> Play:
+    """A station of no certificate, accepted a minute ago."""
+    return quiet(play(SPEC).booted(interval_s=300, **WHO))
+
+
+def certified() -> Play:
+    return quiet(play(OTMK).booted())
+
+
+def boots(p: Play, status_: str = "Accepted") -> Play:
+    conf = {"status": status_, "currentTime": stamp(now_s(p)), "interval": 300}
+    return p.station("BootNotification", WHO, conf)
+
+
+def refused_reading(**more: Any) -> Play:
+    """An unanswered MeterValues, and what comes after it."""
+    p = reads(
+        spec(), ("TransactionMessageRetryInterval", "10", False), ("TransactionMessageAttempts", "3", False)
+    )
+    sampled(p, energy(5, context="Sample.Clock"), connector=0, answer="InternalError", **more)
+    return start(authorize(p << after(60)))
+
+
+def refused_tag(tag: str = "TAG", *keys: tuple[str, str, bool]) -> Play:
+    p = reads(spec(), *keys) if keys else spec()
+    return authorize(p, tag, {"idTagInfo": {"status": "Invalid"}}) << after(30)
+
+
+def offline_twice() -> Play:
+    """The first answer to the queue blocks the tag; the second start was taken before it."""
+    p = authorize(reads(spec(), ("LocalAuthorizeOffline", "true", False)))
+    begun_s = now_s(p)
+    outage(p, 600)
+    stop(start(p, 1, 7, at_s=begun_s + 60, status="Blocked"), 1000, 7, at_s=begun_s + 120)
+    return start(p, 1, 8, at_s=begun_s + 200)
+
+
+def without_power(resumes: bool = False) -> Play:
+    """Three samples, then ten minutes without power and a boot."""
+    p = start(authorize(reads(spec(), ("MeterValueSampleInterval", "60", False))))
+    status(p, "Charging")
+    for number in range(3):
+        sampled(p << after(59.9), energy(1000 + number))
+    boots(outage(p, 600))
+    if resumes:
+        return sampled(status(p, "Charging") << after(60), energy(1010))
+    return stop(status(p, "Available"), 1003, reason="PowerLoss")
+
+
+def out_of_reach() -> Play:
+    """As long without the connection alone, and the samples in between never come."""
+    p = start(authorize(reads(spec(), ("MeterValueSampleInterval", "60", False))))
+    sampled(p << after(60), energy(1000))
+    return sampled(outage(p, 600), energy(1010))
+
+
+def first_boot(*values: str) -> Play:
+    """A capture that begins with a boot, and what connector 1 reports then."""
+    p = status(play(SPEC).booted(interval_s=300, **WHO), "Available", 0)
+    for value in values:
+        status(p, value)
+    return p << after(20)
+
+
+TRIGGER = {"requestedMessage": "BootNotification"}
+
+
+def triggered_boot(answer: str = "Accepted") -> Play:
+    """All is told, a car comes; then BootNotification is asked for, and the station goes on as it was."""
+    p = reads(spec(), ("NumberOfConnectors", "1", True))
+    status(status(p, "Available", 0), "Preparing")
+    boots(p.csms("TriggerMessage", TRIGGER, {"status": answer}))
+    return p << after(200)
+
+
+def pending(asked: str, what: str) -> Play:
+    """A pending station, and a request for a message."""
+    p = boots(play(SPEC) << opened(), "Pending")
+    return p.csms(asked, {"requestedMessage": what}, {"status": "Accepted"}) << after(1)
+
+
+def crossing(answer: str) -> Play:
+    """The message that was asked for comes before the answer to the request; then another one."""
+    p = boots(play(SPEC) << opened(), "Pending")
+    p << Said(Side.CSMS, text(2, "t1", "TriggerMessage", {"requestedMessage": "StatusNotification"}))
+    if answer == "Accepted":
+        status(p << after(0.1), "Available")
+    p << Said(Side.STATION, text(3, "t1", {"status": answer}))
+    return p if answer == "Accepted" else status(p << after(1), "Available")
+
+
+def boot_before_the_answer() -> Play:
+    p = spec() << Said(Side.CSMS, text(2, "t1", "TriggerMessage", TRIGGER)) << after(0.1)
+    return boots(p) << Said(Side.STATION, text(3, "t1", {"status": "Accepted"}))
+
+
+def two_of_three(most: str) -> Play:
+    """Three keys are asked for, and two are answered."""
+    p = reads(spec(), ("GetConfigurationMaxKeys", most, True))
+    asked = {"key": ["HeartbeatInterval", "ResetRetries", "LocalPreAuthorize"]}
+    held = [{"key": key, "readonly": False, "value": "1"} for key in asked["key"][:2]]
+    return p.csms("GetConfiguration", asked, {"configurationKey": held})
+
+
+def slow_csms(time_out: str, took_s: float) -> Play:
+    """The CSMS answers late; ten seconds after the CALL the station has the next one to send."""
+    p = reads(spec(), ("MessageTimeout", time_out, False))
+    p << Said(Side.STATION, text(2, "h1", "Heartbeat", {})) << after(took_s)
+    return p << Said(Side.CSMS, text(3, "h1", {"currentTime": stamp(now_s(p))}))
+
+
+def slow_station() -> Play:
+    conf = {"configurationKey": [{"key": "HeartbeatInterval", "readonly": False, "value": "300"}]}
+    return spec().csms("GetConfiguration", {}, conf, took_s=45)
+
+
+def unplugged(p: Play, waits_s: float) -> Play:
+    start(authorize(reads(p, ("StopTransactionOnEVSideDisconnect", "true", False))))
+    status(status(p, "Charging") << after(60), "Finishing")
+    return stop(p << after(waits_s), reason="EVDisconnected")
+
+
+def with_reservations() -> Play:
+    """Certified for Core and Reservation."""
+    assert OTMK.certificate is not None
+    rows = tuple(
+        replace(row, result="Pass") if row.profile == "Reservation" else row
+        for row in OTMK.certificate.functionality
+    )
+    return quiet(play(Profile("two", replace(OTMK.certificate, functionality=rows))).booted())
+
+
+def remotely(*keys: tuple[str, str, bool]) -> Play:
+    """A remote start without Authorize where AuthorizeRemoteTxRequests is seen to be TRUE."""
+    return start(remote_start(reads(spec(), ("AuthorizeRemoteTxRequests", "true", False), *keys)))
+
+
+def offline_start(*keys: tuple[str, str, bool]) -> Play:
+    p = reads(spec(), *keys)
+    begun_s = now_s(p)
+    return start(outage(p, 600), at_s=begun_s + 100, tag="NEW")
+
+
+def another_tag(*keys: tuple[str, str, bool]) -> Play:
+    """Started with one idTag, stopped with another one that the CSMS was never asked about."""
+    p = start(authorize(reads(spec(), *keys)))
+    return stop(status(p, "Charging") << after(50), idTag="OTHER")
+
+
+def hard_reset(stops: bool) -> Play:
+    """Away for longer than five minutes, and the Stop comes after the boot, or never."""
+    p = status(spec().started(), "Charging").csms("Reset", {"type": "Hard"}, {"status": "Accepted"})
+    since_s = now_s(p)
+    boots(outage(p, 400))
+    status(status(p, "Available", 0), "Available")
+    return (stop(p, reason="HardReset", at_s=since_s) if stops else p) << after(310)
+
+
+def in_the_car(p: Play) -> Play:
+    at_car = {"value": "400", "measurand": "Voltage", "location": "EV", "unit": "V"}
+    return sampled(p.started(), energy(1000), at_car)
+
+
+def stamped_back(by_s: float) -> Play:
+    p = status(spec(), "Preparing") << after(3)
+    return status(p, "Charging", at_s=now_s(p) - 3.1 - by_s)
+
+
+def unplugged_anyway(p: Play) -> Play:
+    start(authorize(reads(p, ("StopTransactionOnEVSideDisconnect", "false", False))))
+    return stop(status(p, "Charging") << after(50), reason="EVDisconnected")
+
+
+def remote_stop(reason: str = "", after_s: float = 0.5) -> Play:
+    """Rejected; a Stop with this reason, if any, comes right after."""
+    p = status(spec().started(), "Charging") << after(20)
+    p.csms("RemoteStopTransaction", {"transactionId": 7}, {"status": "Rejected"}) << after(after_s)
+    return stop(p, reason=reason) if reason else p << after(60)
+
+
+def aligned(timestamp: str) -> Play:
+    p = reads(spec(), ("ClockAlignedDataInterval", "86400", False)) << after(60)
+    value = {"timestamp": timestamp, "sampledValue": [{"value": "1", "context": "Sample.Clock"}]}
+    return p.station("MeterValues", {"connectorId": 0, "meterValue": [value]}, {})
+
+
+LOCAL = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
+NO_LOCAL = tuple((key, "false", False) for key in LOCAL)
+
+
+CASES: tuple[Case, ...] = (
+    # §3.7 speaks of MeterValues that belong to a transaction
+    Case("R003 MeterValues of none failed", lambda: refused_reading(transaction=None), ("R001", "R003")),
+    Case("R003 MeterValues of a transaction failed", refused_reading, (), ("R001", "R003")),
+    # §4.1: what lifts a refusal
+    Case(
+        "T003 a remote start after the refusal",
+        lambda: start(remote_start(refused_tag("TAG", ("AuthorizeRemoteTxRequests", "false", False)))),
+        ("T003",),
+    ),
+    Case(
+        "T003 a remote start that asks first",
+        lambda: start(remote_start(refused_tag("TAG", ("AuthorizeRemoteTxRequests", "true", False)))),
+        (),
+        ("T003",),
+    ),
+    Case(
+        "T003 a local list",
+        lambda: start(refused_tag("TAG", ("LocalAuthListEnabled", "true", False)) << after(300)),
+        ("T003",),
+    ),
+    Case(
+        "T003 a local list, and it has just asked",
+        lambda: start(refused_tag("TAG", ("LocalAuthListEnabled", "true", False))),
+        (),
+        ("T003",),
+    ),
+    Case("T003 an offline start", offline_twice, ("T003",)),
+    Case("T003 online, and nothing allows it", lambda: start(refused_tag()), (), ("T003",)),
+    # ER 3.15: no samples without power
+    Case("R009 a loss of power ends the transaction", without_power, ("R009", "M001")),
+    Case("R009 a loss of power, and it goes on", lambda: without_power(resumes=True), ("R009", "M001")),
+    Case("R009 the connection alone was lost", out_of_reach, (), ("R009",)),
+    # 4.10, 7.36: a transaction may outlive the loss of power before the capture
+    Case(
+        "T011 stopped after the power loss",
+        lambda: stop(first_boot("Finishing"), 2000, 555, reason="PowerLoss"),
+        ("T011",),
+    ),
+    Case(
+        "T011 S010 resumed after the first boot",
+        lambda: sampled(first_boot("Charging"), energy(5), transaction=555) << after(30),
+        ("T011", "S010"),
+    ),
+    Case(
+        "T011 an id never given, after one that was",
+        lambda: stop(stop(start(first_boot("Available", "Preparing"))), 2000, 555),
+        (),
+        ("T011",),
+    ),
+    Case("S010 free, then Charging", lambda: first_boot("Available", "Charging"), (), ("S010",)),
+    Case(
+        "T021 an older transaction is stopped",
+        lambda: first_boot("Charging").csms(
+            "RemoteStopTransaction", {"transactionId": 555}, {"status": "Accepted"}
+        ),
+        ("T021",),
+    ),
+    # 5.17: a BootNotification that was asked for is no reboot
+    Case("B008 a triggered boot", triggered_boot, ("B008", "B009", "B013")),
+    Case("B008 a reboot", lambda: quiet(boots(outage(triggered_boot()))), (), ("B008",)),
+    Case("J018 it comes before the answer", boot_before_the_answer, ("B008", "B013"), ("J018",)),
+    # 4.2: what is asked for is no early CALL
+    Case(
+        "B002 ExtendedTriggerMessage",
+        lambda: pending("ExtendedTriggerMessage", "SignChargePointCertificate").station(
+            "SignCertificate", {"csr": "x"}, {"status": "Accepted"}
+        ),
+        ("B002", "J020"),
+    ),
+    Case("B002 it comes before the answer", lambda: crossing("Accepted"), ("B002", "J020")),
+    Case("B002 the request is refused", lambda: crossing("Rejected"), (), ("B002", "J020")),
+    # 5.3: a read-back
+    Case(
+        "C006 a write-only key",
+        lambda: reads(writes(spec(), "AuthorizationKey", "0123456789"), ("AuthorizationKey", "", False)),
+        ("C006",),
+    ),
+    Case(
+        "C006 a vendor's key",
+        lambda: reads(writes(spec(), "FreeVend", "True"), ("FreeVend", "true", False)),
+        ("C006",),
+    ),
+    Case(
+        "C006 another value of it",
+        lambda: reads(writes(spec(), "FreeVend", "True"), ("FreeVend", "no", False)),
+        (),
+        ("C006",),
+    ),
+    # 9.1.9: the limit in force
+    Case("C010 more than the limit", lambda: two_of_three("2"), ("C010",)),
+    Case("C010 within the limit", lambda: two_of_three("3"), (), ("C010",)),
+    # ER 3.82: the time-out in force
+    Case("J010 within MessageTimeout", lambda: slow_csms("120", 70), ("J010", "P004")),
+    Case("J010 beyond it", lambda: slow_csms("10", 12), (), ("J010", "P004")),
+    Case("J010 one late answer, one claim", slow_station, (), (), {"J010": "warning", "J008": "note"}),
+    # 4.10: the certificate's 5 s are the certificate's
+    Case("T032 six seconds", lambda: unplugged(spec(), 6), ("T032",)),
+    Case("T032 over a minute", lambda: unplugged(spec(), 61), (), ("T032",)),
+    Case("T032 six seconds, certified", lambda: unplugged(certified(), 6), (), ("T032",)),
+    # what a certificate covers, profile by profile
+    Case(
+        "N001 what is certified",
+        lambda: with_reservations().csms("CancelReservation", {"reservationId": 1}, {"status": "Rejected"}),
+        ("N002", "N006"),
+    ),
+    Case(
+        "N002 what is not",
+        lambda: with_reservations().csms("ClearChargingProfile", {}, {"status": "Unknown"}),
+        (),
+        ("N002", "N006"),
+    ),
+    Case(
+        "C016 both profiles",
+        lambda: reads(with_reservations(), ("SupportedFeatureProfiles", "Core,Reservation", True)),
+        ("C016",),
+    ),
+    Case(
+        "C016 one profile less",
+        lambda: reads(with_reservations(), ("SupportedFeatureProfiles", "Core", True)),
+        (),
+        ("C016",),
+    ),
+    # G1: unknown is not false
+    Case("T002 a cache may have known it", remotely, ("T002",)),
+    Case("T002 there is none", lambda: remotely(*NO_LOCAL), (), ("T002",)),
+    Case(
+        "R007 AllowOfflineTxForUnknownId is unknown",
+        lambda: offline_start(("LocalAuthorizeOffline", "false", False)),
+        ("R007", "C018"),
+    ),
+    Case(
+        "R007 it is false",
+        lambda: offline_start(
+            ("LocalAuthorizeOffline", "false", False), ("AllowOfflineTxForUnknownId", "false", False)
+        ),
+        (),
+        ("R007",),
+    ),
+    Case(
+        "T019 a list may have known it", lambda: another_tag(("LocalPreAuthorize", "true", False)), ("T019",)
+    ),
+    Case("T019 nothing is known of lists", another_tag, ("T019",)),
+    Case("T019 there is none", lambda: another_tag(*NO_LOCAL), (), ("T019",)),
+    # 5.14: the Stop of a Hard reset may come after the boot
+    Case("T028 away for 400 s", lambda: hard_reset(stops=True), ("T028",)),
+    Case("T028 back, and no Stop", lambda: hard_reset(stops=False), (), ("T028",)),
+    # 4.6: a station that falls silent for good
+    Case("P008 never again", lambda: spec() << after(36_000), (), ("P008",)),
+    Case("P008 its link ended", lambda: spec() << ended() << after(36_000), ("P008",)),
+    Case("P008 a pending station", lambda: boots(spec(), "Pending") << after(3_600), ("P008",)),
+    # smaller ones
+    Case("M008 no certificate", lambda: in_the_car(spec()), ("M008",)),
+    Case("M008 certified", lambda: in_the_car(certified()), (), ("M008",)),
+    Case("S015 rounded stamps", lambda: stamped_back(0.2), ("S015",)),
+    Case("S015 a second and more", lambda: stamped_back(1.2), (), ("S015",)),
+    Case("T018 a socket", lambda: unplugged_anyway(spec()), (), (), {"T018": "note"}),
+    Case("T018 a fixed cable", lambda: unplugged_anyway(certified()), (), (), {"T018": "error"}),
+    Case("T021 it was stopping", lambda: remote_stop("Local"), ("T021",)),
+    Case("T021 it stays open", remote_stop, (), ("T021",)),
+    Case("T021 it obeys", lambda: remote_stop("Remote"), (), ("T021",)),
+    Case("M002 midnight of another zone", lambda: aligned("2026-09-22T00:00:00+05:45"), ("M002",)),
+    Case("M002 no midnight at all", lambda: aligned("2026-09-22T00:07:00+05:45"), (), ("M002",)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_mended_rule(case: Case) -> None:
+    found = {finding.rule: finding for finding in case.talk().found}
+    told = {rule: f"{one.severity} {one.detail}" for rule, one in found.items()}
+    assert {rule: what for rule, what in told.items() if rule in case.silent} == {}
+    assert [rule for rule in case.told if rule not in found] == [], told
+    assert {rule: found[rule].severity.value for rule in case.severities if rule in found} == case.severities
+
+
+def test_a_wait_takes_the_tolerances_in_use() -> None:
+    slack = tolerances_in(
+        "[tolerances]\nunplug_us = 7000000\nreboot_us = 900000000\ntriggered_us = 90000000\n"
+    )
+    assert (slack.unplug_us, slack.reboot_us, slack.triggered_us) == (7_000_000, 900_000_000, 90_000_000)
+    frames = unplugged(certified(), 6).frames
+    wide = check_frames("wide", frames, adjusted=lambda found: replace(found, tolerances=slack))
+    assert {one.rule for one in check_frames("usual", frames).findings} - {
+        one.rule for one in wide.findings
+    } == {"T032"}
