@@ -2,10 +2,12 @@
 
 import contextlib
 import selectors
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.conftest import absent
 
@@ -30,6 +32,18 @@ def peer_command(name: str, command: str) -> Path:
     return path
 
 
+class Served(NamedTuple):
+    """A CSMS that runs. A station connects to ``f"{url}/{identity}"``; arthexis wants a slash behind it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def write_key(self, station: str, key: str, value: str) -> None:
+        """Let it send the station a ChangeConfiguration."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{station} {key} {value}\n".encode())
+
+
 @contextlib.contextmanager
 def start_csms(port: int = 0) -> Iterator[str]:
     """Run ocpp-csms; gives its URL without a path. A station connects to ``f"{url}/{identity}"``.
@@ -37,30 +51,86 @@ def start_csms(port: int = 0) -> Iterator[str]:
     ``port`` 0 takes a free one. To stop it early and start it again on the same address, leave the block
     and enter another with the port of the first. ``RuntimeError`` with its stderr if it does not come up.
     """
-    command: list[str | Path] = [peer_python("ocpp-csms"), PEERS / "ocpp-csms" / "serve.py", str(port)]
+    with _served("ocpp-csms", str(port)) as served:
+        yield served.url
+
+
+@contextlib.contextmanager
+def serve_csms(book: Path) -> Iterator[Served]:
+    """Run ocpp-csms; ``book`` takes its events, a JSON line each."""
+    with _served("ocpp-csms", "0", "127.0.0.1", str(book)) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serve_broker(*tags: str) -> Iterator[Served]:
+    """Run ocpp-broker, which accepts these tags and no others."""
+    with _served("ocpp-broker", *tags) as served:
+        yield served._replace(url=f"{served.url}/org1")
+
+
+@contextlib.contextmanager
+def serve_arthexis(folder: Path, passwords: Mapping[str, str]) -> Iterator[Served]:
+    """Run arthexis, and Redis for it, with one password a station. Skips without redis-server.
+
+    ``folder`` is made; afterwards its ``db.sqlite3`` holds what was stored.
+    """
+    stations = [f"{identity}={password}" for identity, password in passwords.items()]
+    with _redis() as socket, _served("arthexis", str(folder), str(socket), *stations) as served:
+        yield served._replace(url=f"{served.url}/ws/ocpp")
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[Path]:
+    """A Redis that keeps nothing and listens on no port; gives its socket."""
+    server = shutil.which("redis-server")
+    if server is None:
+        absent("redis-server")
+    with tempfile.TemporaryDirectory(prefix="redis") as folder:  # pytest's may be too long for a socket
+        socket = Path(folder) / "socket"
+        command = [str(server), "--port", "0", "--unixsocket", str(socket), "--dir", folder]
+        command += ["--save", "", "--appendonly", "no"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
+            try:
+                said = ""
+                while "ready to accept connections" not in said.casefold():
+                    said = _next_line(process)
+                    if not said:
+                        raise RuntimeError("redis-server did not start")
+                yield socket
+            finally:
+                _end(process)
+
+
+@contextlib.contextmanager
+def _served(name: str, *arguments: str) -> Iterator[Served]:
+    """Run the ``serve.py`` of a peer."""
+    command: list[str | Path] = [peer_python(name), PEERS / name / "serve.py", *arguments]
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0
+        ) as process,
     ):
         try:
-            words = _first_line(process).split()
+            words = _next_line(process).split()
             if words[:1] != ["listening"]:
                 errors.seek(0)
-                raise RuntimeError(f"ocpp-csms did not start: {errors.read()[-2000:]}")
-            yield f"ws://127.0.0.1:{words[1]}"
+                raise RuntimeError(f"{name} did not start: {errors.read()[-2000:]}")
+            yield Served(f"ws://127.0.0.1:{words[1]}", process)
         finally:
             _end(process)
 
 
-def _first_line(process: subprocess.Popen[str]) -> str:
-    """What the process says first; "" when it ends or stays silent for ``READY_S``."""
+def _next_line(process: subprocess.Popen[bytes]) -> str:
+    """The next line of an unbuffered process; "" when it ends or stays silent for ``READY_S``."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        return process.stdout.readline() if selector.select(READY_S) else ""
+        return process.stdout.readline().decode() if selector.select(READY_S) else ""
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask the process to leave, and insist when it does not."""
     process.terminate()
     try:

@@ -1,5 +1,6 @@
 """The peers start, answer and leave: what every test that talks to them takes for granted."""
 
+import base64
 import json
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.peers import peer_command, peer_python, start_csms
+from tests.peers import peer_command, peer_python, serve_arthexis, serve_broker, start_csms
 
 pytestmark = pytest.mark.peer
 
@@ -79,3 +80,29 @@ def test_npm_peers_start(name: str, command: str) -> None:
     words: list[str | Path] = [peer_command(name, command), "--version"]
     run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+async def test_broker_knows_its_tags_and_no_others() -> None:
+    with serve_broker("KNOWN") as broker:
+        async with connect(
+            f"{broker.url}/anyone", subprotocols=[websockets.Subprotocol("ocpp1.6")]
+        ) as station:
+            boot = {"chargePointVendor": "MANAGEON", "chargePointModel": "OTM-K"}
+            assert (await ask(station, "1", "BootNotification", boot))["status"] == "Accepted"
+            for number, (tag, status) in enumerate((("KNOWN", "Accepted"), ("OTHER", "Invalid")), start=2):
+                authorized = await ask(station, str(number), "Authorize", {"idTag": tag})
+                assert authorized["idTagInfo"]["status"] == status
+
+
+async def test_arthexis_lets_in_whom_it_knows(tmp_path: Path) -> None:
+    ocpp = [websockets.Subprotocol("ocpp1.6")]
+    with serve_arthexis(tmp_path / "arthexis", {"known": "its password"}) as arthexis:
+        url = f"{arthexis.url}/known/"
+        with pytest.raises(websockets.InvalidStatus, match="403"):
+            await connect(url, subprotocols=ocpp)
+        token = base64.b64encode(b"known:its password").decode()
+        headers = {"Authorization": f"Basic {token}"}
+        async with connect(url, subprotocols=ocpp, additional_headers=headers) as station:
+            boot = {"chargePointVendor": "MANAGEON", "chargePointModel": "OTM-K"}
+            assert (await ask(station, "1", "BootNotification", boot))["status"] == "Accepted"
+            assert "currentTime" in await ask(station, "2", "Heartbeat", {})

@@ -1,53 +1,21 @@
 """A replayed session passes through the recording relay into a third-party CSMS, which accepts it."""
 
-import contextlib
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
 from tests.peers import start_csms
+from tests.peers.stations import DEADLINE_S, recording
 from twin.io.formats import open_capture
 from twin.model import CallError, Kind, Side
 from twin.protocol import codec
 
-DEADLINE_S = 90
 SESSION = REPOSITORY / "captures" / "otmk-shaped-demo"
-
-
-@contextlib.contextmanager
-def recording(upstream: str, directory: Path) -> Iterator[str]:
-    """``twin record`` as a process; the address it listens on."""
-    command = (sys.executable, "-m", "twin", "record", "--upstream", upstream, "--listen", "127.0.0.1:0")
-    command += ("-o", str(directory), "--key-file", str(directory.with_name("key")), "--quiet")
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        assert child.stderr is not None
-        for line in child.stderr:
-            lines.put(line)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        line = lines.get(timeout=DEADLINE_S)
-        assert line.startswith("listening "), line
-        yield line.split()[1]
-    finally:
-        child.terminate()
-        child.wait(DEADLINE_S)
-        reader.join(DEADLINE_S)
-        if child.stderr is not None:
-            child.stderr.close()
-        assert child.returncode in (0, 1), child.returncode
 
 
 @pytest.mark.peer
