@@ -20,7 +20,7 @@ SESSION = ROOT / "captures" / "otmk-shaped-demo"
 OUT = ROOT / "build" / "demo"
 TWIN = (sys.executable, "-m", "twin")
 DEADLINE_S = 60
-STEPS = 7
+STEPS = 8
 
 
 def main() -> int:
@@ -58,8 +58,15 @@ def main() -> int:
     step(7, "twin convert: the same as open-ocpp-trace, for other tools")
     run("convert", str(recorded), "-o", str(OUT / "recorded.jsonl"))
 
+    step(8, "twin certify: the Core test cases, by our reading, against the model of the station")
+    certified = OUT / "certified.html"
+    told = run("certify", "--virtual", "--html", str(certified))
+    for line in told.strip().splitlines()[-2:]:
+        say(f"    {line}")
+
     say(f"\nlook at   {(OUT / 'session.html').relative_to(ROOT)}  (the session, in its own time)")
     say(f"          {page.relative_to(ROOT)}  (the same, recorded just now as fast as causality allows)")
+    say(f"          {certified.relative_to(ROOT)}  (the certificate, filled in by the model)")
     say(f"capture   {recorded.relative_to(ROOT)}")
     say(f"findings  {(OUT / 'findings.json').relative_to(ROOT)}")
     return 0

@@ -29,7 +29,8 @@ def printed() -> str:
 
 
 def test_it_says_where_to_look(printed: str) -> None:
-    assert "[7/7]" in printed
+    assert "[8/8]" in printed
+    assert "48 cases: 43 passed, 5 not-applicable" in printed
     assert "323 exchanges matched, no divergence" in printed
     assert "build/demo/session.html" in printed
 
@@ -49,7 +50,7 @@ def test_the_findings_name_the_drift(printed: str) -> None:
 
 
 def test_the_pages_are_self_contained_and_have_three_pictures(printed: str) -> None:
-    for name in ("session.html", "report.html"):
+    for name in ("session.html", "report.html", "certified.html"):
         page = (OUT / name).read_text(encoding="utf-8")
         assert page.count("<svg") == 3
         assert "default-src 'none'" in page

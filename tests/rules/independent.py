@@ -114,6 +114,7 @@ def _text(frame: Frame) -> str:
 def main(folder: Path) -> None:
     counts: Counter[str] = Counter()
     known = verdicts()
+    folder.mkdir(parents=True, exist_ok=True)
     for path in files():
         parts = [
             f"[{'known' if line in known else 'NEW'}] {dossier(path, line, finding)}"

@@ -112,6 +112,10 @@ class Live:
         self._timer: asyncio.TimerHandle | None = None
         self._due_us: int | None = None
 
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
+
     # --- a Peer ---------------------------------------------------------------------------------------------
 
     def opened(self, socket: Socket, facts: dict[str, Any]) -> None:
