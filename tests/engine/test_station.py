@@ -217,3 +217,19 @@ def test_while_the_link_is_down_nothing_is_given_up() -> None:
     frames = talk(station(acts=acts), csms(), for_s=4_200)
     (stop,) = calls(frames, "StopTransaction")
     assert round((_us(stop["timestamp"]) - START_US) / SECOND_US) == 300
+
+
+def test_an_interval_of_the_boot_that_does_not_set_the_key_is_kept_until_the_key_is_written() -> None:
+    """4.2: the interval of BootNotification.conf is that of the heartbeats, whatever the key says."""
+    written = stimulus(200, "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "20"})
+    script = Script(interval_s=50, stimuli=[stimulus(100, "GetConfiguration", {}), written])
+    frames = talk(station(Behaviour(boot_interval_sets_key=False)), csms(script), for_s=400)
+    beats = [
+        (frame.at_us - START_US) / SECOND_US
+        for frame in frames
+        if frame.sender is Side.STATION and '"Heartbeat"' in (frame.text or "")
+    ]
+    gaps = [round(b - a) for a, b in pairwise(beats)]
+    assert set(gaps[:2]) == {50}
+    assert gaps[-5:] == [20] * 5
+    assert '"HeartbeatInterval","readonly":false,"value":"30"' in "".join(f.text or "" for f in frames)

@@ -446,7 +446,7 @@ RULES: tuple[Rule, ...] = (
     Rule("R005", retry.notices_sent_again, NOTE, CP, "OCPP 1.6 §3.7", (_STATUS, (CALLED, "Authorize"))),
     Rule("R006", retry.given_up, WARNING, CP, "OCPP 1.6 §3.7.1, ER 3.18", _SENT),
     Rule("R007", offline.no_start_while_offline, ERROR, CP, "certificate rows 1, 2, 10", (_START,)),
-    Rule("R009", offline.queue_complete, ERROR, CP, "ER 3.15", (_METER, _STOP)),
+    Rule("R009", offline.queue_complete, ERROR, CP, "OCPP 1.6 §3.7, ER 3.15", (_METER, _STOP)),
     Rule("R010", offline.history_not_replayed, WARNING, CP, "OCPP 1.6 §4.9", (_STATUS,)),
     Rule("R011", offline.backs_off, WARNING, CP, "OCPP-J 1.6 errata 3.3", (*_OPENING, *_ENDING)),
     Rule("R012", offline.queue_begins_at_once, WARNING, CP, "OCPP 1.6 §3.7", _SENT),

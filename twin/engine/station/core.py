@@ -69,6 +69,7 @@ class Core:
         self._offset_us = self.behaviour.clock_offset_ms * 1000
         self._resetting = ""
         self._missed = 0
+        self._boot_interval_s = 0  # of the last acceptance, where it does not set the key
         self._ticked_us = 0  # the last clock-aligned tick by the station's own clock
         self._zero_sent = ""  # the status of connector 0, as last sent
         self._answers: deque[tuple[int, Call]] = deque()
@@ -154,6 +155,8 @@ class Core:
         return next((tx for tx in self._running() if tx.server_id == server_id), None)
 
     def set_key(self, key: str, value: str) -> None:
+        if key.casefold() == "heartbeatinterval":
+            self._boot_interval_s = 0
         self.configuration.set(key, value)
         self.persist(f"key/{key.casefold()}", value.encode())
 

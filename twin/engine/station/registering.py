@@ -44,6 +44,8 @@ class Registering(Authorizing):
         self._backoff_s = self.behaviour.backoff_s[0]
         if interval_s > 0 and self.behaviour.boot_interval_sets_key:
             self.set_key("HeartbeatInterval", str(interval_s))
+        elif interval_s > 0:
+            self._boot_interval_s = interval_s
         if "boot-loop" in self.quirks and not self.cache.get("\0booted"):
             self.cache["\0booted"] = "yes"
             self._boot(now_us)
@@ -66,7 +68,7 @@ class Registering(Authorizing):
                 self._set_aligned(now_us)
 
     def _start_heartbeat(self, now_us: int) -> None:
-        interval_s = self.configuration.count("HeartbeatInterval")
+        interval_s = self._boot_interval_s or self.configuration.count("HeartbeatInterval")
         if interval_s > 0 and "no-heartbeat" not in self.quirks:
             self._set(("heartbeat", 0), now_us + interval_s * SECOND_US)
         else:
