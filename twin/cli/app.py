@@ -443,6 +443,9 @@ def replay(
     expect_calls: Annotated[
         bool, typer.Option(help="The live CSMS will send the recorded CALLs; wait for them.")
     ] = False,
+    timing: Annotated[
+        str, typer.Option(help="causal, original, xN (N times as fast), max-gap=SECONDS, or virtual.")
+    ] = "causal",
     allow: Annotated[
         list[str] | None, typer.Option(help="HOST:PORT that is not loopback and may be used.")
     ] = None,
@@ -463,6 +466,7 @@ def replay(
             listen=listen,
             station_id=station_id,
             expect_calls=expect_calls,
+            timing=timing,
             allow=allow or [],
             output=output,
             as_json=json,

@@ -19,6 +19,7 @@ from twin.engine.diff import Diff
 from twin.engine.diff import diff as compare
 from twin.engine.player import Player
 from twin.engine.recording import station_links
+from twin.engine.timing import Timing, timing_of
 from twin.engine.virtual import converse
 from twin.io.capture import write_capture
 from twin.model import Frame, Kind
@@ -37,6 +38,7 @@ def replay(
     listen: str,
     station_id: str | None,
     expect_calls: bool,
+    timing: str,
     allow: list[str],
     output: Path | None,
     as_json: bool,
@@ -49,7 +51,8 @@ def replay(
         raise fail("--as csms listens; --csms names the peer of --as station: take one of them", USAGE)
     if side == "csms":
         return _be_csms(frames, listen, output)
-    player = Player(frames, new_message_id=_message_id, expect_calls=expect_calls or csms is None)
+    how = _timing(timing, live=csms is not None)
+    player = Player(frames, new_message_id=_message_id, expect_calls=expect_calls or csms is None, timing=how)
     identity = station_id or next((frame.station for frame in frames if frame.station), "") or "station"
     if csms is None:
         replayed = converse(player, _scripted(frames), station_id=identity, start_us=frames[0].at_us)
@@ -73,6 +76,17 @@ def diff(recorded: Path, replayed: Path, *, as_json: bool) -> int:
     else:
         say(diff_text(found))
     return 0 if found.equal else FINDINGS
+
+
+def _timing(text: str, *, live: bool) -> Timing:
+    """When frames are due. Exit 2 for what is no timing, or none for a socket."""
+    try:
+        timing = timing_of(text)
+    except ValueError as error:
+        raise fail(f"--timing {error}", USAGE) from error
+    if timing.virtual and live:
+        raise fail("--timing virtual jumps over time: leave --csms out, or take original", USAGE)
+    return timing
 
 
 def _live(player: Player, url: str) -> list[Frame]:
@@ -177,11 +191,24 @@ def _tell(found: Diff, player: Player, *, as_json: bool) -> None:
         "unmatched_calls": player.unmatched_calls,
         "not_stimulated": player.not_stimulated,
         "id_conflicts": player.conflicts,
+        "shortened_gaps": player.clockwork.cut,
+        "late_ms": _lateness(player.late_us),
     }
     if as_json:
         say_json({**diff_json(found), **facts})
         return
     say(diff_text(found))
+    if facts["late_ms"] is not None:
+        say("late by " + ", ".join(f"{name} {value:g} ms" for name, value in facts["late_ms"].items()))
     for name, value in facts.items():
         if isinstance(value, list) and value:
             say(plain(f"{name.replace('_', ' ')}: {len(value)} ({', '.join(map(str, value[:8]))})"))
+
+
+def _lateness(late_us: list[int]) -> dict[str, float] | None:
+    """How much later than due the frames went out, in ms; ``None`` where nothing was due."""
+    if not late_us:
+        return None
+    held = sorted(late_us)
+    p99 = held[min(len(held) - 1, round(0.99 * len(held)))]
+    return {"p50": held[len(held) // 2] / 1000, "p99": p99 / 1000, "max": held[-1] / 1000}

@@ -5,6 +5,7 @@ the peer is expected to send its recorded CALLs) as many of those have come. Rec
 their CALL comes. Answers follow their CALL, an id is known before it is used; nothing relaxes that.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +21,7 @@ from twin.engine.binding import (
 )
 from twin.engine.machine import Close, Command, Connect, Send
 from twin.engine.recording import Exchange, recording_of
+from twin.engine.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, Event, EventKind, Frame, Kind, Side
 from twin.protocol import codec
 from twin.protocol.fold import payload_of
@@ -38,13 +40,28 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Player:
-    """The station's side of ``frames`` as a Machine. ``expect_calls``: the peer sends its recorded CALLs."""
+    """The station's side of ``frames`` as a Machine. ``expect_calls``: the peer sends its recorded CALLs.
+
+    With another ``timing`` than causal a frame waits for its time as well as for its gate; ``late_us`` is how
+    much later than due each one went out.
+    """
 
     def __init__(
-        self, frames: Iterable[Frame], *, new_message_id: Callable[[], str], expect_calls: bool = False
+        self,
+        frames: Iterable[Frame],
+        *,
+        new_message_id: Callable[[], str],
+        expect_calls: bool = False,
+        timing: Timing = CAUSAL,
     ) -> None:
         held = list(frames)
         self._parts = deque(_script(held))
+        self.clockwork = Clockwork(held, timing)
+        self._opens = deque(frame.seq for frame in held if frame.kind is Kind.OPEN)
+        self._start_us: int | None = None
+        self._connect_us: int | None = None  # when the next connection is due
+        self._answers: list[tuple[int, int, str]] = []  # recorded answers by their time, a heap
+        self.late_us: list[int] = []
         self._peer_calls = deque(
             exchange for exchange in recording_of(held).exchanges if exchange.call.sender is Side.CSMS
         )
@@ -74,6 +91,12 @@ class Player:
 
     def connected(self, now_us: int) -> None:
         self._up = True
+        if self._opens:
+            opened_seq = self._opens.popleft()
+            if self._start_us is None:  # the recording may begin before its first connection
+                self._start_us = now_us - self.clockwork.after_us(opened_seq)
+        elif self._start_us is None:
+            self._start_us = now_us
         self._quiet_since_us = now_us
         self._advance(now_us)
 
@@ -82,19 +105,36 @@ class Player:
         self._up = False
         self._answers_seen += len(self._open)  # those answers cannot come any more
         self._open.clear()
+        self._answers.clear()
         if not self._parts:
             self._end()
+        elif self._opens and self._due_us(self._opens[0]) > now_us:
+            self._connect_us = self._due_us(self._opens[0])
         else:
             self._commands.append(Connect())
 
     def next_timer(self) -> int | None:
         if not self._up or self._quiet_since_us is None:
-            return None
-        return self._quiet_since_us + GATE_US
+            return self._connect_us
+        due_us = self._quiet_since_us + GATE_US
+        if self._parts and self._gate_open(self._parts[0]):
+            due_us = self._due_us(self._parts[0].seq)  # nothing but its time is waited for
+        return min(due_us, self._answers[0][0]) if self._answers else due_us
 
     def handle_timer(self, now_us: int) -> None:
         due_us = self.next_timer()
         if due_us is None or due_us > now_us:
+            return
+        if not self._up:
+            self._connect_us = None
+            self._commands.append(Connect())
+            return
+        while self._answers and self._answers[0][0] <= now_us:
+            self._commands.append(Send(heapq.heappop(self._answers)[2]))
+        if self._parts and self._gate_open(self._parts[0]):
+            self._advance(now_us)
+            return
+        if self._quiet_since_us is not None and now_us < self._quiet_since_us + GATE_US:
             return
         self._quiet_since_us = now_us
         if self._parts:
@@ -115,7 +155,7 @@ class Player:
         message = codec.parse(text).message
         if isinstance(message, Call):
             self._calls_seen += 1
-            self._answer(message)
+            self._answer(message, now_us)
         elif message is not None and (exchange := self._open.pop(message.message_id, None)) is not None:
             self._answers_seen += 1
             self._learn(exchange, getattr(message, "payload", None))
@@ -129,7 +169,10 @@ class Player:
         if recorded is not None and live is not None:
             self._ids.bind(recorded, live)
 
-    def _answer(self, call: Call) -> None:
+    def _due_us(self, seq: int) -> int:
+        return (self._start_us or 0) + self.clockwork.after_us(seq)
+
+    def _answer(self, call: Call, now_us: int) -> None:
         exchange = self._match(call)
         if exchange is None:
             self.unmatched_calls.append(call.action)
@@ -138,8 +181,15 @@ class Player:
             return
         self._peer_calls.remove(exchange)
         answer = exchange.answer.frame if exchange.answer else None
-        if answer is not None and answer.text is not None:
-            self._commands.append(Send(with_message_id(answer.text, call.message_id)))
+        if answer is None or answer.text is None:
+            return
+        text = with_message_id(answer.text, call.message_id)
+        asked = exchange.call.frame
+        wait_us = self.clockwork.between_us(asked.seq, answer.seq) if asked is not None else 0
+        if wait_us:
+            heapq.heappush(self._answers, (now_us + wait_us, answer.seq, text))
+        else:
+            self._commands.append(Send(text))
 
     def _match(self, call: Call) -> Exchange | None:
         """The first unplayed recorded CALL of this content, else of this action (FIFO, each once)."""
@@ -153,6 +203,11 @@ class Player:
 
     def _advance(self, now_us: int) -> None:
         while self._up and self._parts and self._gate_open(self._parts[0]):
+            due_us = self._due_us(self._parts[0].seq)
+            if self.clockwork.timing.mode != "causal":
+                if due_us > now_us:
+                    break
+                self.late_us.append(now_us - due_us)
             part = self._parts.popleft()
             if part.exchange is None or not isinstance(part.command, Send):
                 self._commands.append(part.command)
@@ -164,7 +219,7 @@ class Player:
             text = with_message_id(part.command.text, message_id)
             text = with_transaction_id(text, part.exchange.call.action, self._ids.live)
             self._commands.append(Send(text))
-        waiting = self._open or (self._expect_calls and self._peer_calls)
+        waiting = self._open or self._answers or (self._expect_calls and self._peer_calls)
         if self._up and not self._parts and not waiting:
             self._commands.append(Close())
             self._up = False
