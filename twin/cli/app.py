@@ -56,6 +56,13 @@ class As(StrEnum):
     CSMS = "csms"
 
 
+class PayloadTime(StrEnum):
+    """What becomes of the times inside payloads."""
+
+    SHIFT = "shift"
+    KEEP = "keep"
+
+
 Capture = Annotated[Path, typer.Argument(help="A capture of any format.", metavar="CAPTURE")]
 Format = Annotated[str | None, typer.Option("--format", help="Insist on a format instead of sniffing.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -446,6 +453,9 @@ def replay(
     timing: Annotated[
         str, typer.Option(help="causal, original, xN (N times as fast), max-gap=SECONDS, or virtual.")
     ] = "causal",
+    payload_time: Annotated[
+        PayloadTime, typer.Option(help="shift: times in payloads move with their message. keep: as recorded.")
+    ] = PayloadTime.SHIFT,
     allow: Annotated[
         list[str] | None, typer.Option(help="HOST:PORT that is not loopback and may be used.")
     ] = None,
@@ -467,6 +477,7 @@ def replay(
             station_id=station_id,
             expect_calls=expect_calls,
             timing=timing,
+            payload_time=payload_time.value,
             allow=allow or [],
             output=output,
             as_json=json,

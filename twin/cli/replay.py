@@ -39,6 +39,7 @@ def replay(
     station_id: str | None,
     expect_calls: bool,
     timing: str,
+    payload_time: str,
     allow: list[str],
     output: Path | None,
     as_json: bool,

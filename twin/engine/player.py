@@ -21,6 +21,7 @@ from twin.engine.binding import (
 )
 from twin.engine.machine import Close, Command, Connect, Send
 from twin.engine.recording import Exchange, recording_of
+from twin.engine.shifting import shifted
 from twin.engine.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, Event, EventKind, Frame, Kind, Side
 from twin.protocol import codec
@@ -43,7 +44,8 @@ class Player:
     """The station's side of ``frames`` as a Machine. ``expect_calls``: the peer sends its recorded CALLs.
 
     With another ``timing`` than causal a frame waits for its time as well as for its gate; ``late_us`` is how
-    much later than due each one went out.
+    much later than due each one went out. With ``shift`` the times inside payloads move with their frame:
+    what was said long after it happened is said so again.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Player:
         new_message_id: Callable[[], str],
         expect_calls: bool = False,
         timing: Timing = CAUSAL,
+        shift: bool = False,
     ) -> None:
         held = list(frames)
         self._parts = deque(_script(held))
         self.clockwork = Clockwork(held, timing)
         self._opens = deque(frame.seq for frame in held if frame.kind is Kind.OPEN)
+        self._shift = shift
         self._start_us: int | None = None
         self._connect_us: int | None = None  # when the next connection is due
         self._answers: list[tuple[int, int, str]] = []  # recorded answers by their time, a heap
@@ -218,6 +222,9 @@ class Player:
             self._open[message_id] = part.exchange
             text = with_message_id(part.command.text, message_id)
             text = with_transaction_id(text, part.exchange.call.action, self._ids.live)
+            frame = part.exchange.call.frame
+            if self._shift and frame is not None:
+                text = shifted(text, now_us - frame.at_us)
             self._commands.append(Send(text))
         waiting = self._open or self._answers or (self._expect_calls and self._peer_calls)
         if self._up and not self._parts and not waiting:
