@@ -85,7 +85,9 @@ def test_a_quirk_is_found_by_the_rules() -> None:
         (["--quirks", "flies"], "no quirk flies"),
         (["--variant", "other"], "certified, cache-offline, ups"),
         (["--page", "127.0.0.1:0", "--fleet", "2"], "--page shows one station"),
-        (["--page", "0.0.0.0:0"], "loopback"),
+        (["--page", "0.0.0.0:0"], "127.0.0.1 or ::1"),
+        (["--csms", "ws://127.0.0.1:99999"], "expected ws://HOST:PORT"),
+        (["--csms", "http://127.0.0.1"], "expected ws://HOST:PORT"),
         (["--behaviour", "{bad}"], "unknown field"),
         (["--scenario", "{bad}"], "unknown field"),
         (["--scenario", "{python}"], "no function acts(random)"),
@@ -207,11 +209,40 @@ async def test_certify_live_against_another_process_whose_acts_a_command_does(tm
     assert told.decode().count("passed  ") == 3
 
 
+@pytest.mark.parametrize("hands", [["--hands", "false"], []])
+async def test_a_step_that_nobody_does_fails_no_station(hands: list[str]) -> None:
+    """A command that fails, or nobody at the terminal: the case is undecided, and the run ends with 1."""
+    certify = await started("certify", "--listen", "127.0.0.1:0", "--case", "TC_003", "--json", *hands)
+    async with ending(certify):
+        url = await line_with(certify, r"listening (ws://\S+):")
+        station = await started("run", "--csms", url, "--connectors", "2")
+        async with ending(station), asyncio.timeout(2 * DEADLINE_S):
+            told, _ = await certify.communicate()
+    assert certify.returncode == 1
+    (case,) = json.loads(told)["cases"]
+    assert case["verdict"] == "inconclusive"
+    assert "plug the cable in" in case["why"]
+
+
+async def test_an_interrupted_run_passes_nothing() -> None:
+    certify = await started("certify", "--listen", "127.0.0.1:0", "--case", "TC_012", "--json")
+    async with ending(certify):
+        await line_with(certify, r"listening (ws://\S+):")
+        certify.terminate()
+        async with asyncio.timeout(DEADLINE_S):
+            told, _ = await certify.communicate()
+    assert certify.returncode == 1
+    assert json.loads(told)["cases"][0]["why"] == "interrupted"
+
+
 async def started(*arguments: Any) -> asyncio.subprocess.Process:
     command = (sys.executable, "-m", "twin", *map(str, arguments))
     pipe = asyncio.subprocess.PIPE
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
+    nobody = asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=nobody, stdout=pipe, stderr=pipe, env=environment
+    )
 
 
 @contextlib.asynccontextmanager

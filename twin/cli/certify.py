@@ -19,6 +19,7 @@ from twin.engine.certify import (
     STATION_ID,
     CaseVerdict,
     Driven,
+    Examined,
     certify_virtually,
     joined,
     not_applicable,
@@ -91,7 +92,7 @@ async def _live(
     told: Callable[[Driven], None],
 ) -> None:
     """Against a station that connects, or (``--model``) our own over a loopback socket."""
-    name, behaviour = next(iter(variants.items()))
+    name, behaviour = next(iter(variants.items()))  # a station that connects is one variant
     for case in cases:
         if lacks(case, behaviour) or not variant_for(case, {name: behaviour}):
             told(Driven(examined=not_applicable(case, {name: behaviour})))
@@ -123,6 +124,9 @@ async def _live(
         server = await listen(host, port, examination.peer_of)
     except OSError as error:
         raise fail(f"cannot listen on {options.listen}: {error.strerror or error}", USAGE) from error
+    ending = asyncio.ensure_future(examination.done.wait())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ending.cancel)
     where = server.sockets[0].getsockname()
     note(f"listening ws://{where[0]}:{where[1]}: point the station here; its id ends the URL")
     if options.model:
@@ -130,11 +134,11 @@ async def _live(
         plan = Plan(station_id=STATION_ID, url=url, behaviour=behaviour, seed=options.seed)
         model.append(LiveStation(plan, pace))
         model[0].start()
-    ending = asyncio.ensure_future(examination.done.wait())
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ending.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await ending
+    for case in asked[examination.finished :]:
+        verdict = CaseVerdict.INCONCLUSIVE
+        told(Driven(examined=Examined(case_id=case.id, name=case.name, verdict=verdict, why="interrupted")))
     for station in model:
         station.stop()
     examination.stop()

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from websockets.exceptions import InvalidURI
+from websockets.uri import parse_uri
 
 from twin.cli.common import FINDINGS, UNREADABLE, USAGE, fail, note, say, say_json
 from twin.engine.csms import Csms, Script
@@ -60,6 +62,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def run(options: Options) -> int:
     """Run stations until they are told to stop; the exit code."""
     behaviour = _behaviour(options)
+    if options.csms is not None:
+        try:
+            parse_uri(url_of(options.csms, options.station_id))
+        except (InvalidURI, ValueError) as error:
+            raise fail(f"--csms {options.csms}: expected ws://HOST:PORT/PATH: {error}", USAGE) from error
     if options.page is not None and options.fleet > 1:
         raise fail("--page shows one station: leave --fleet out", USAGE)
     if options.picows and find_spec("picows") is None:
@@ -87,15 +94,22 @@ async def _run(options: Options, behaviour: Behaviour) -> int:
         csms = options.csms or await _own_csms(stack, pace)
         keep = _kept(options.output, stack) if options.output is not None else None
         trouble = _Troubles(options.fleet)
+        broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def fall(error: Exception) -> None:
+            if not broken.done():
+                broken.set_exception(error)
+
         stations = []
         for plan in _plans(options, behaviour, csms):
             judged = options.fleet == 1
-            stations.append(LiveStation(plan, pace, keep=keep, judged=judged, trouble=trouble))
+            stations.append(LiveStation(plan, pace, keep=keep, judged=judged, trouble=trouble, broken=fall))
         running = asyncio.ensure_future(
             run_stations(
                 stations,
                 for_s=options.for_s,
                 spread_s=_spread_s(options),
+                broken=broken,
             )
         )
         for number in (signal.SIGINT, signal.SIGTERM):

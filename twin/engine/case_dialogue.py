@@ -58,8 +58,8 @@ class Dialogue:
         """The value of a key that the station told."""
         return self.config.get(key.casefold(), otherwise)
 
-    def has_heard(self, action: str) -> bool:
-        return any(heard.action == action for heard in self.heard)
+    def has_heard(self, action: str, since: int = 0) -> bool:
+        return any(heard.action == action for heard in self.heard[since:])
 
     def prescribe(self, action: str, payload: dict[str, Any], answer: dict[str, Any]) -> None:
         """Make an answer what the case wants it to be, where it does."""

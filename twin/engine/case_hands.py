@@ -11,13 +11,16 @@ _POWER_US = 5 * _SECOND_US
 
 
 class Hands(Protocol):
-    """Who does what people, the mains and the network do. ``busy`` until the last step was done.
+    """Who does what people, the mains and the network do: ``busy`` until the last step is done or ``failed``.
 
     ``tidy`` asks for what a test leaves behind: no cable plugged in, no fault, power and network there.
     """
 
     @property
     def busy(self) -> bool: ...
+
+    @property
+    def failed(self) -> str: ...
 
     def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None: ...
 
@@ -28,6 +31,7 @@ class ModelHands:
     """Does to our own model what people, the mains and the network do."""
 
     busy = False
+    failed = ""
 
     def __init__(
         self, act: Callable[[Act, int], None], act_at: Callable[[Act, int], None], connectors: int
@@ -78,11 +82,10 @@ def acts_of(doing: Doing, connector_id: int, tag: str) -> list[tuple[Act, int]]:
 
 def lacks(case: Case, behaviour: Behaviour) -> str:
     """What the case needs and this variant of the station does not have, in words; "" if nothing."""
-    fixed = behaviour.cable == "fixed"
     held = {
-        Needs.FIXED_CABLE: fixed,
-        Needs.SOCKET: not fixed,
-        Needs.LOCK_FAILURE: not fixed,
+        Needs.FIXED_CABLE: True,
+        Needs.SOCKET: False,
+        Needs.LOCK_FAILURE: False,
         Needs.CACHE: behaviour.cache == "on",
         Needs.WRITABLE_STOP: behaviour.evse_stop_key == "RW",
         Needs.BACKUP_POWER: behaviour.ups,

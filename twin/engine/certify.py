@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from twin.certificate.case_words import Applies, Case
 from twin.certificate.cases import CASES
 from twin.engine.case_hands import ModelHands, lacks, variant_for
+from twin.engine.case_plan import plan_of
 from twin.engine.case_verdict import Verdict
 from twin.engine.cases import CaseBook
 from twin.engine.checked import check_frames
@@ -229,9 +230,16 @@ def judge(case: Case, examiner: Examiner, frames: Sequence[Frame], variant: str 
     results = [r for r in checked.cases if not r.evidence or at_us[r.evidence[0]] >= examiner.began_us]
     against = next((f for f in checked.findings if _contradicts(f, case)), None)
     failed = next((result for result in results if result.verdict is Verdict.FAILED), None)
-    passed = any(result.verdict in (Verdict.PASSED, Verdict.MATCHED) for result in results)
+    # What nothing on the wire shows, the driver did; what was not observed stays unknown.
+    unseen = plan_of(case).unseen
+    passed = any(
+        result.verdict is Verdict.PASSED or (result.verdict is Verdict.MATCHED and result.why == unseen)
+        for result in results
+    )
     verdict, why = CaseVerdict.INCONCLUSIVE, ""
-    if failed is not None:
+    if examiner.undone:
+        why = f"a step was not done: {examiner.undone}"
+    elif failed is not None:
         verdict, why = CaseVerdict.FAILED, failed.why
     elif against is not None:
         verdict, why = CaseVerdict.FAILED, f"{against.rule}: {against.detail}"

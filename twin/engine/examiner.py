@@ -58,6 +58,10 @@ class _Until(msgspec.Struct, frozen=True):
     due_us: int
 
 
+class _Undone(Exception):  # noqa: N818  # no error: a case that nobody can go on with
+    """A physical step that nobody did."""
+
+
 type _Program = Generator[_Until, bool, str]  # told whether it came; gives what did not
 
 
@@ -67,7 +71,7 @@ class Examiner:
     ``intervals`` are written before the case (key: seconds); the certified values stay otherwise. A station
     that is not ``fresh`` from the box is reset first, and gets its settings back afterwards. When ``done``,
     ``missing`` says what the station owed and did not send, ``stuck`` why the case could not
-    begin, ``began_us`` when its own steps did.
+    begin, ``undone`` which physical step nobody did, ``began_us`` when its own steps did.
     """
 
     def __init__(
@@ -77,14 +81,17 @@ class Examiner:
         *,
         intervals: Mapping[str, int] = {},
         fresh: bool = True,
+        original: dict[str, str] | None = None,
         new_message_id: Callable[[], str],
         new_transaction_id: Callable[[], int],
     ) -> None:
         self.case = case
         self._fresh = fresh
-        self._changed: dict[str, str] = {}  # settings as they were
+        self._original = original if original is not None else {}
+        self._writable: set[str] = set()
         self.done = False
         self.stuck = ""
+        self.undone = ""
         self.missing = ""
         self.began_us = 0
         self._hands = hands
@@ -165,14 +172,7 @@ class Examiner:
         answer = respond(self._answers, payload, self._now_us)
         if self._shares_parent and "idTagInfo" in answer:
             answer["idTagInfo"]["parentIdTag"] = _GROUP
-        expected = next(
-            (told for told in self._said.told if self._said.is_this(told, call.action, payload)), None
-        )
-        if expected is not None:
-            if expected.times == 1:
-                self._said.told.remove(expected)
-            for field in expected.answer_where:
-                self._said.fill(answer, field)
+        self._said.prescribe(call.action, payload, answer)
         self._said.heard.append(Heard(call.action, payload, answer, self._now_us))
         self._commands.append(Send(msgspec.json.encode([3, call.message_id, answer]).decode()))
 
@@ -180,12 +180,15 @@ class Examiner:
 
     def _run(self) -> _Program:
         """Boot, settings, the way to where the case begins, the case. What was owed and did not come."""
-        stuck = yield from self._prepare()
-        for step in self.case.prelude:
-            stuck = stuck or (yield from self._step(step))
-        self.stuck = stuck
-        self.began_us = self._now_us
-        missing = "" if stuck else (yield from self._go_through())
+        missing = ""
+        try:
+            self.stuck = yield from self._prepare()
+            for step in self.case.prelude:
+                self.stuck = self.stuck or (yield from self._step(step))
+            self.began_us = self._now_us
+            missing = "" if self.stuck else (yield from self._go_through())
+        except _Undone as undone:
+            self.undone = str(undone)
         yield from self._sleep(_QUIET_S)
         # Traffic tells that time has passed, and that the station is still there.
         yield from self._call("GetConfiguration", {"key": ["HeartbeatInterval"]})
@@ -206,22 +209,27 @@ class Examiner:
         return ""
 
     def _put_back(self) -> Generator[_Until, bool, None]:
-        """The station as it was: nothing plugged in, every connector operative, the settings of before."""
+        """The station as it was: nothing plugged in, every connector operative, the settings of before.
+
+        HeartbeatInterval is the CSMS's to tell (4.2): the next one says what it wants.
+        """
         self._hands.tidy(self._now_us)
         yield self._within(_PEOPLE_S, lambda: not self._hands.busy)
         yield self._within(_BOOT_S, lambda: self._up)
         yield from self._call("ChangeAvailability", {"connectorId": 0, "type": "Operative"})
-        for key, value in self._changed.items():
-            yield from self._call("ChangeConfiguration", {"key": key, "value": value})
+        yield from self._read()
+        for key, value in self._original.items():
+            now = self._said.setting(key, value)
+            if key in self._writable and key != "heartbeatinterval" and not same_value(key, now, value):
+                yield from self._call("ChangeConfiguration", {"key": key, "value": value})
 
     def _prepare(self) -> _Program:
         yield self._within(_BOOT_S, lambda: self._up)
+        since = 0
         if not self._fresh:
             yield from self._call("Reset", {"type": "Hard"})
-        booted = yield self._within(
-            _BOOT_S, lambda: any(h.action == "BootNotification" for h in self._said.heard)
-        )
-        if not booted:
+            since = len(self._said.heard)
+        if not (yield self._within(_BOOT_S, lambda: self._said.has_heard("BootNotification", since))):
             return "no BootNotification came"
         for _ in range(_PATIENCE_S // _QUIET_S):
             yield from self._sleep(_QUIET_S)
@@ -242,7 +250,6 @@ class Examiner:
             status = ((yield from self._call("ChangeConfiguration", written)) or {}).get("status")
             if status != "Accepted":
                 return f"ChangeConfiguration({setting.key}, {value}) was answered {status or 'with nothing'}"
-            self._changed.setdefault(setting.key, self._said.setting(setting.key))
             changed = True
         if changed:
             missing = yield from self._read()
@@ -260,9 +267,15 @@ class Examiner:
         answer = yield from self._call("GetConfiguration", {})
         if answer is None and not self._asks_for_configuration:
             return "GetConfiguration was not answered"
-        for entry in (answer or {}).get("configurationKey", []):
+        told = (answer or {}).get("configurationKey")
+        for entry in told if isinstance(told, list) else []:
             if isinstance(entry, dict) and isinstance(entry.get("key"), str):
-                self._said.config[entry["key"].casefold()] = str(entry.get("value", ""))
+                key = entry["key"].casefold()
+                self._said.config[key] = str(entry.get("value", ""))
+                if entry.get("readonly") is False:
+                    self._writable.add(key)
+        if not self._original:
+            self._original.update(self._said.config)
         return ""
 
     def _step(self, step: Step) -> _Program:
@@ -359,7 +372,10 @@ class Examiner:
         connector_id = self._said.names.get(CONNECTOR, 1)
         tag = self._said.names[OTHER_TAG if doing is Doing.OTHER_TAG else TAG]
         self._hands.do(doing, connector_id, tag, self._now_us)
-        yield self._within(_PEOPLE_S, lambda: not self._hands.busy)
+        done = yield self._within(_PEOPLE_S, lambda: not self._hands.busy)
+        if not done or self._hands.failed:
+            why = self._hands.failed or f"nobody did it within {_PEOPLE_S} s"
+            raise _Undone(f"{doing.value}: {why}")
         if doing is Doing.LINK_RESTORED:
             yield self._within(_PATIENCE_S, lambda: self._up and self._links > links)
         elif not self._up or doing is Doing.OTHER_TAG:

@@ -19,17 +19,17 @@ _NO_CLOSE = 1006
 
 
 class Pace:
-    """UTC microseconds that run ``speed`` times as fast as the wall clock from the first reading on."""
+    """UTC microseconds: the wall clock once, and from there ``speed`` times as fast as the monotonic one.
+
+    A wall clock that is set moves no timer.
+    """
 
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = speed
         self._began = clock.now()
 
     def now_us(self) -> int:
-        now = clock.now()
-        if self._speed == 1.0:
-            return now.wall_us
-        passed_us = (now.mono_ns - self._began.mono_ns) // 1000
+        passed_us = (clock.now().mono_ns - self._began.mono_ns) // 1000
         return self._began.wall_us + int(passed_us * self._speed)
 
     def wait_s(self, due_us: int) -> float:
@@ -75,8 +75,8 @@ class Live:
     """One machine at one end of a socket.
 
     ``dial`` opens the next connection of a machine that asks for one. ``store`` writes what a station
-    persists, before anything that follows goes out. ``failed`` is told why a connection could not be made,
-    ``idle`` that the machine wants no further one.
+    persists, before anything that follows goes out; where it raises, ``broken`` is told and all is over.
+    ``failed`` is told why a connection could not be made, ``idle`` that the machine wants no further one.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Live:
         store: Callable[[list[Persist]], None] | None = None,
         failed: Callable[[websocket.LinkError], None] = lambda error: None,
         idle: Callable[[], None] = lambda: None,
+        broken: Callable[[Exception], None] = lambda error: None,
         links: Iterable[str] | None = None,
     ) -> None:
         self.machine = machine
@@ -102,6 +103,7 @@ class Live:
         self._store = store
         self._failed = failed
         self._idle = idle
+        self._broken = broken
         self._links = iter(links or (f"{station}-{number}" for number in itertools.count(1)))
         self._link = ""
         self._socket: Socket | None = None
@@ -165,13 +167,23 @@ class Live:
             if isinstance(command, Persist):
                 kept.append(command)
                 continue
-            if kept and self._store is not None:
-                self._store(kept)
-                kept = []
+            if kept and not self._keep(kept):
+                return
+            kept = []
             self._do(command)
-        if kept and self._store is not None:
-            self._store(kept)
-        self._set_timer()
+        if not kept or self._keep(kept):
+            self._set_timer()
+
+    def _keep(self, commands: list[Persist]) -> bool:
+        """Store what must outlive us. A station that cannot is no station any more: it leaves."""
+        try:
+            if self._store is not None:
+                self._store(commands)
+        except Exception as error:
+            self.stop()
+            self._broken(error)
+            return False
+        return True
 
     def _do(self, command: Any) -> None:
         if isinstance(command, Send):
@@ -195,9 +207,12 @@ class Live:
     async def _call(self, dial: Dial) -> None:
         try:
             await dial(self)
-        except websocket.LinkError as error:
+        except Exception as error:
             self._dialling = None
-            self._failed(error)
+            if isinstance(error, websocket.LinkError):
+                self._failed(error)
+            else:
+                self._failed(websocket.LinkError(f"{type(error).__name__}: {error}"))
             self.machine.disconnected(self.pace.now_us())
             self.obey()
 

@@ -1,9 +1,11 @@
 """Test cases live: the CSMS that examines a real station, and whoever does the physical steps for it."""
 
 import asyncio
+import contextlib
 import itertools
 import shlex
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,12 +26,11 @@ class People:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.wake: Callable[[], None] = lambda: None
+        self.busy = False
+        self.failed = ""
         self._say = say
-        self._waiting: asyncio.Task[None] | None = None
-
-    @property
-    def busy(self) -> bool:
-        return self._waiting is not None
+        self._gone = False  # nobody is at the terminal any more
+        self._reader: threading.Thread | None = None
 
     def do(self, doing: Doing, connector_id: int, tag: str, now_us: int) -> None:
         self._ask(f"{doing.value}{_detail(doing, connector_id, tag)}")
@@ -39,14 +40,28 @@ class People:
 
     def _ask(self, what: str) -> None:
         self._say(f">> {what}, then press Enter")
-        self._waiting = asyncio.get_running_loop().create_task(self._answered())
+        self.busy = True
+        loop = asyncio.get_running_loop()
+        if self._gone:
+            loop.call_soon(self._answered, False)
+        elif self._reader is None:  # a daemon: whoever ends us need not press Enter first
+            self._reader = threading.Thread(target=self._read, args=(loop,), daemon=True)
+            self._reader.start()
 
-    async def _answered(self) -> None:
-        line = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
-            self._say("nobody is at the terminal any more: what follows is taken as done")
-        self._waiting = None
-        self.wake()
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            line = sys.stdin.readline()
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                loop.call_soon_threadsafe(self._answered, bool(line))
+            if not line:
+                return
+
+    def _answered(self, there: bool) -> None:
+        self._gone = not there
+        self.failed = "" if there else "nobody is at the terminal (--hands COMMAND does steps without one)"
+        if self.busy:
+            self.busy = False
+            self.wake()
 
 
 class CommandHands:
@@ -54,6 +69,7 @@ class CommandHands:
 
     def __init__(self, command: str, say: Callable[[str], None]) -> None:
         self.wake: Callable[[], None] = lambda: None
+        self.failed = ""
         self._command = shlex.split(command)
         self._say = say
         self._running: asyncio.Task[None] | None = None
@@ -72,14 +88,16 @@ class CommandHands:
         self._running = asyncio.get_running_loop().create_task(self._run(arguments))
 
     async def _run(self, arguments: Sequence[str]) -> None:
+        self.failed = ""
         try:
             process = await asyncio.create_subprocess_exec(*self._command, *arguments)
             code = await process.wait()
-            problem = f"ended with {code}" if code else ""
+            if code:
+                self.failed = f"{shlex.join(self._command)} ended with {code}"
         except OSError as error:
-            problem = str(error)
-        if problem:
-            self._say(f"{shlex.join(self._command)} {' '.join(arguments)}: {problem}")
+            self.failed = f"{shlex.join(self._command)}: {error}"
+        if self.failed:
+            self._say(f"{' '.join(arguments)}: {self.failed}")
         self._running = None
         self.wake()
 
@@ -109,10 +127,12 @@ class LiveExamination:
         ids = itertools.count(_FIRST_TRANSACTION_ID)
         self.log = FrameLog(now_us=pace.now_us)
         self.done = asyncio.Event()
+        self.finished = 0  # so many cases
         self._pace = pace
         self._told = told
         self._began = began
         self._variant = variant
+        original: dict[str, str] = {}
         self._first = 0  # place of the first frame of the case
         self._live: Live | None = None
         self._examination = Examination(
@@ -122,6 +142,7 @@ class LiveExamination:
                 hands,
                 intervals=intervals,
                 fresh=False,
+                original=original,
                 new_message_id=lambda: str(uuid.uuid4()),
                 new_transaction_id=lambda: next(ids),
             ),
@@ -150,6 +171,7 @@ class LiveExamination:
     def _finished(self, case: Case, examiner: Examiner) -> None:
         frames: tuple[Frame, ...] = tuple(self.log.frames[self._first :])
         self._first = len(self.log.frames)
+        self.finished += 1
         self._told(Driven(examined=judge(case, examiner, frames, self._variant), frames=frames))
         asyncio.get_running_loop().call_soon(self._tell)
 

@@ -17,6 +17,7 @@ from picows import (
 from twin.io.websocket import (
     CONNECT_TIMEOUT_S,
     MOST_BYTES,
+    MOST_UNSENT_BYTES,
     SUBPROTOCOL,
     LinkError,
     Peer,
@@ -88,6 +89,9 @@ class _Client(WSListener):
             self._peer.closed(self, self._code, self._reason)
 
     def send(self, text: str) -> None:
+        if self._transport.underlying_transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+            self.abort()
+            return
         self._transport.send(WSMsgType.TEXT, text.encode(errors="replace"))
 
     def close(self, code: int, reason: str) -> None:
@@ -115,7 +119,7 @@ async def connect(url: str, peer: Peer, *, password: str = "", trust: ssl.SSLCon
             )
     except TimeoutError as error:
         raise LinkError(f"{url}: no answer in {CONNECT_TIMEOUT_S:.0f} s") from error
-    except (OSError, WSError) as error:
+    except (OSError, OverflowError, ValueError, WSError) as error:
         raise LinkError(f"{url}: {error}") from error
     if client.refused:
         raise LinkError(f"{url}: {client.refused}")

@@ -1,6 +1,7 @@
 """A station of ours on a real socket: machine, store, log and judge of one, and fleets of them."""
 
 import asyncio
+import contextlib
 import random
 import ssl
 from collections import Counter
@@ -51,6 +52,7 @@ class LiveStation:
         trouble: Callable[[str, str], None] = lambda station_id, why: None,
         trust: ssl.SSLContext | None = None,
         dial: Dial | None = None,
+        broken: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self.plan = plan
         self.pace = pace
@@ -86,6 +88,7 @@ class LiveStation:
             dial=dial or self._dial,
             store=self._store.write if self._store is not None else None,
             failed=self._failed,
+            broken=broken,
         )
 
     def start(self) -> None:
@@ -185,13 +188,20 @@ class LiveStation:
         self._watch(entry)
 
 
-async def run_stations(stations: list[LiveStation], *, for_s: float | None, spread_s: float) -> None:
-    """Power on one after the other within ``spread_s``, and run until ``for_s`` have passed, or cancelled."""
+async def run_stations(
+    stations: list[LiveStation], *, for_s: float | None, spread_s: float, broken: "asyncio.Future[None]"
+) -> None:
+    """Power on one after the other within ``spread_s``; run until ``for_s`` have passed, or cancelled.
+
+    Raises what ``broken`` is given: a station that could not store what it must.
+    """
     loop = asyncio.get_running_loop()
     step_s = spread_s / max(len(stations), 1)
     timers = [loop.call_later(number * step_s, one.start) for number, one in enumerate(stations)]
     try:
-        await asyncio.sleep(for_s) if for_s is not None else await loop.create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await broken
     finally:
         for timer in timers:
             timer.cancel()

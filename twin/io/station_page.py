@@ -36,7 +36,7 @@ _FILES = {
 } | {f"/{name}.js": (f"{name}.js", _SCRIPT) for name in ("station", "tiles", "messages", "common")}
 _SECRET = ("/", "/live")  # the rest is the same for everybody
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src ws://{host}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 _LEAST_TOKEN = 16

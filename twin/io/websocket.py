@@ -26,6 +26,7 @@ SUBPROTOCOL = "ocpp1.6"
 MOST_BYTES = 64 << 20  # of one message
 CONNECT_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
+MOST_UNSENT_BYTES = 16 << 20  # of a peer that does not read
 _OFFER: Any = [SUBPROTOCOL]  # a NewType of str over there
 _TEXT_NEVER_WAS = 1007
 _NO_CLOSE = 1006
@@ -90,9 +91,13 @@ class _End(asyncio.Protocol):
             self.peer.closed(self, self.wire.close_code or _NO_CLOSE, self.wire.close_reason or "")
 
     def send(self, text: str) -> None:
-        if self.wire.state is State.OPEN:
-            self.wire.send_text(text.encode(errors="replace"))
-            self._flush()
+        if self.wire.state is not State.OPEN:
+            return
+        if self.transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+            self.transport.abort()
+            return
+        self.wire.send_text(text.encode(errors="replace"))
+        self._flush()
 
     def close(self, code: int, reason: str) -> None:
         if self.wire.state is State.OPEN:
@@ -220,20 +225,26 @@ async def connect(url: str, peer: Peer, *, password: str = "", trust: ssl.SSLCon
     """
     try:
         uri = parse_uri(url)
-    except InvalidURI as error:
-        raise LinkError(str(error)) from error
+    except (InvalidURI, ValueError) as error:
+        raise LinkError(f"{url}: {error}") from error
     headers = Headers(authorization_of(url, password))
     wire = ClientProtocol(uri, subprotocols=_OFFER, max_size=MOST_BYTES)
     tls = (trust or ssl.create_default_context()) if uri.secure else None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _, end = await asyncio.get_running_loop().create_connection(
+            transport, end = await asyncio.get_running_loop().create_connection(
                 partial(_Client, wire, peer, headers), uri.host, uri.port, ssl=tls
             )
-            await end.ready
+            try:
+                await end.ready
+            except BaseException:
+                transport.abort()  # a 101 that comes later must not make a connection nobody has
+                raise
     except TimeoutError as error:
         raise LinkError(f"{url}: no answer in {CONNECT_TIMEOUT_S:.0f} s") from error
-    except (OSError, WebSocketException, LinkError) as error:
+    except (OSError, OverflowError, ValueError, WebSocketException) as error:
+        raise LinkError(f"{url}: {error}") from error
+    except LinkError as error:
         raise LinkError(f"{url}: {error}") from error
 
 

@@ -93,12 +93,9 @@ def _change_configuration(station: "Station", payload: dict[str, Any], now_us: i
     if status != "Accepted":
         return {"status": status}, None
 
-    def then() -> None:
-        if station.configuration.text(key):
-            station.set_key(key, station.configuration.text(key))
-        station.metering_changed(now_us)
-
-    return {"status": status}, then
+    if station.configuration.has(key):
+        station.set_key(key, station.configuration.text(key))
+    return {"status": status}, lambda: station.interval_changed(key, now_us)
 
 
 def _remote_start(station: "Station", payload: dict[str, Any], now_us: int) -> Answer:
@@ -140,9 +137,10 @@ def _change_availability(station: "Station", payload: dict[str, Any], now_us: in
         busy = point.transaction is not None or point.authorization is not None or point.asking
         busy = busy or (point.outlet.plugged and not point.post_tx and point.operative)
         if not operative and busy:
-            point.scheduled, scheduled = False, True
+            station.schedule(point, operative=False)
+            scheduled = True
             continue
-        point.scheduled = None
+        station.schedule(point, operative=None)
         if point.operative is not operative:
             point.operative = operative
             station.persist(f"operative/{point.connector_id}", b"1" if operative else b"0")

@@ -5,7 +5,7 @@ from typing import Any
 from twin.engine.station.core import SECOND_US
 from twin.engine.station.points import Authorization, Point
 from twin.engine.station.records import Outgoing, Tx
-from twin.engine.station.transacting import Transacting
+from twin.engine.station.transacting import Transacting, until_us
 
 
 class Authorizing(Transacting):
@@ -25,25 +25,26 @@ class Authorizing(Transacting):
             self._give_back(waiting, now_us)
             return
         if not self.online:
-            if self._may_start_offline(tag):
+            if self._may_start_offline(tag, now_us):
                 self._accept_tag(tag, "", None, now_us, remote=False)
             return
-        if self.configuration.flag("LocalPreAuthorize") and self._cached(tag):
+        if self.configuration.flag("LocalPreAuthorize") and self._cached(tag, now_us):
             self._accept_tag(tag, "", None, now_us, remote=False)
             return
         if not self._asked_about(tag):
             self._authorize(tag, ("tag", 0), now_us)
 
-    def _may_start_offline(self, tag: str) -> bool:
+    def _may_start_offline(self, tag: str, now_us: int) -> bool:
         if not self.configuration.flag("LocalAuthorizeOffline"):
             return False
         if self.configuration.flag("AuthorizationCacheEnabled") and tag.casefold() in self.cache:
-            return self._cached(tag)
+            return self._cached(tag, now_us)
         return self.configuration.flag("AllowOfflineTxForUnknownId")  # 9.1.1
 
-    def _cached(self, tag: str) -> bool:
+    def _cached(self, tag: str, now_us: int) -> bool:
         enabled = self.configuration.flag("AuthorizationCacheEnabled")
-        return enabled and self.cache.get(tag.casefold()) == "Accepted"
+        status, until_us = self.cache.get(tag.casefold(), ("", 0))
+        return enabled and status == "Accepted" and now_us < until_us
 
     def _asked_about(self, tag: str) -> bool:
         """An Authorize for it waits or is on its way: a second swipe changes nothing."""
@@ -59,7 +60,7 @@ class Authorizing(Transacting):
     def ask_remote(self, tag: str, point: Point, now_us: int) -> None:
         """After an accepted RemoteStartTransaction: Authorize first, as AuthorizeRemoteTxRequests says."""
         if self.configuration.flag("AuthorizeRemoteTxRequests") and not (
-            self.configuration.flag("LocalPreAuthorize") and self._cached(tag)
+            self.configuration.flag("LocalPreAuthorize") and self._cached(tag, now_us)
         ):
             point.asking = True
             self._authorize(tag, ("remote", point.connector_id), now_us)
@@ -71,7 +72,7 @@ class Authorizing(Transacting):
         info = payload.get("idTagInfo") if payload else None
         info = info if isinstance(info, dict) else {}
         status, parent = str(info.get("status", "")), str(info.get("parentIdTag", ""))
-        self._learn(tag, status)
+        self._learn(tag, status, until_us(info, self._offset_us))
         if status != "Accepted":
             self._authorize_failed(call.note, now_us)
             return

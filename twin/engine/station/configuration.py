@@ -73,10 +73,14 @@ class Configuration:
         entry = self._entries.get(key.casefold())
         return entry.value if entry else ""
 
+    def has(self, key: str) -> bool:
+        """Whether the station has the key, whatever its value."""
+        return key.casefold() in self._entries
+
     def count(self, key: str) -> int:
-        """An integer key; 0 for one the station does not have."""
-        text = self.text(key)
-        return min(int(text), _LARGEST) if text else 0
+        """An integer key; 0 for one that the station does not have, or that holds no number."""
+        text = self.text(key).strip()
+        return min(int(text), _LARGEST) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
 
     def flag(self, key: str) -> bool:
         return self.text(key).casefold() == "true"

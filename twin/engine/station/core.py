@@ -52,14 +52,15 @@ class Core:
         }
         for number, point in self.points.items():
             point.operative = held.operative.get(number, True)
+            point.scheduled = held.scheduled.get(number)
         self.operative0 = held.operative.get(0, True)
         self.transactions: dict[int, Tx] = {tx.local_id: tx for tx in held.transactions}
         self._data: dict[int, list[dict[str, Any]]] = held.data
-        self._last_local = max((*self.transactions, held.last_local), default=0)
+        self._last_local = max((*self.transactions, *(queued.local_id for queued in held.queue)), default=0)
         self._last_seq = max((queued.seq for queued in held.queue), default=0)
         self.uplink = Uplink(new_message_id=new_message_id, quirks=self.quirks, queue=held.queue)
         self.registration = Registration.UNKNOWN
-        self.cache: dict[str, str] = {}
+        self.cache: dict[str, tuple[str, int]] = {}  # status and until when, by case-folded idTag
         self.powered = True
         self.network = True
         self.up = False
@@ -69,6 +70,8 @@ class Core:
         self._offset_us = self.behaviour.clock_offset_ms * 1000
         self._resetting = ""
         self._missed = 0
+        self._looped = False  # a quirk: it has booted twice
+        self._boot_not_before_us = 0  # while Pending or Rejected
         self._boot_interval_s = 0  # of the last acceptance, where it does not set the key
         self._ticked_us = 0  # the last clock-aligned tick by the station's own clock
         self._zero_sent = ""  # the status of connector 0, as last sent
@@ -119,8 +122,8 @@ class Core:
             "plugged": point.outlet.plugged,
             "energy_wh": reading.register_wh - tx.meter_start_wh if tx is not None else 0,
             "register_wh": reading.register_wh,
-            "current_a": round(reading.current_a, 2),
-            "power_w": round(reading.current_a * reading.voltage_v, 1),
+            "current_a": reading.current_a,
+            "power_w": reading.current_a * reading.voltage_v,
             "transaction": tx.server_id if tx is not None else None,
             "id_tag": tx.id_tag if tx is not None else None,
         }

@@ -19,12 +19,12 @@ class Linking(Sending):
         if "loses-stop" in self.quirks:
             for queued in [queued for queued in self.uplink.queue if queued.kind == "stop"]:
                 self._delivered(queued)
-        if not self._booted or "boot-on-reconnect" in self.quirks:
+        if now_us < self._boot_not_before_us:  # 4.2: nothing is sent before the interval it was told
+            self._set(("boot", 0), self._boot_not_before_us)
+        elif not self._booted or "boot-on-reconnect" in self.quirks:
             self._boot(now_us)
         elif self.registration is Registration.ACCEPTED:
             self._welcome_back(now_us)
-        elif ("boot", 0) not in self._timers:
-            self._boot(now_us)
         self._pump(now_us)
 
     def disconnected(self, now_us: int) -> None:
@@ -67,7 +67,6 @@ class Linking(Sending):
 
     def _welcome_back(self, now_us: int) -> None:
         """Connected again without a boot: what changed is told, the queue goes on (3.7, 4.9)."""
-        self._backoff_s = self.behaviour.backoff_s[0]
         self._start_heartbeat(now_us)
         if self._zero_sent != self._zero_status:
             self._queue_status(0, self._zero_status, "NoError", now_us)

@@ -29,8 +29,9 @@ class Metering(Telling):
         point = self.points[number]
         tx = self._tx_of(point)
         if tx is not None:
-            self._meter(point, tx, "Sample.Periodic", "MeterValuesSampledData", now_us)
-            self._keep(tx, point.outlet.read(now_us), "Sample.Periodic", "StopTxnSampledData", now_us)
+            reading = point.outlet.read(now_us)
+            self._meter(point, tx, "Sample.Periodic", "MeterValuesSampledData", reading, now_us)
+            self._keep(tx, reading, "Sample.Periodic", "StopTxnSampledData", now_us)
             self._set_sample(number, now_us)
 
     def _set_aligned(self, now_us: int) -> None:
@@ -49,25 +50,30 @@ class Metering(Telling):
         self._ticked_us = now_us + self._offset_us
         for point in self.points.values():
             tx = self._tx_of(point)
-            if tx is not None or self.behaviour.aligned_idle:
-                at_us = now_us
-                if self.behaviour.aligned_stamp == "slot start":
-                    at_us -= self.configuration.count("ClockAlignedDataInterval") * SECOND_US
-                self._meter(point, tx, "Sample.Clock", "MeterValuesAlignedData", at_us)
-                if tx is not None:
-                    reading = point.outlet.read(now_us)
-                    self._keep(tx, reading, "Sample.Clock", "StopTxnAlignedData", at_us)
+            at_us = now_us
+            if self.behaviour.aligned_stamp == "slot start":
+                at_us -= self.configuration.count("ClockAlignedDataInterval") * SECOND_US
+            if tx is None and not self.behaviour.aligned_idle:
+                continue
+            if tx is not None and at_us < tx.started_us:
+                continue  # the slot began before the transaction
+            reading = point.outlet.read(now_us)
+            self._meter(point, tx, "Sample.Clock", "MeterValuesAlignedData", reading, at_us)
+            if tx is not None:
+                self._keep(tx, reading, "Sample.Clock", "StopTxnAlignedData", at_us)
         self._set_aligned(now_us)
 
-    def _meter(self, point: Point, tx: Tx | None, context: str, key: str, at_us: int) -> None:
-        reading = point.outlet.read(at_us)
+    def _meter(
+        self, point: Point, tx: Tx | None, context: str, key: str, reading: Reading, at_us: int
+    ) -> None:
+        """MeterValues of one reading, stamped ``at_us``."""
         measurands = self.configuration.measurands(key)
         if context == "Sample.Clock" and not measurands:
             return
         sampled = samples.entry(self.stamp(at_us), reading, measurands, context, self.quirks)
         payload = {"connectorId": point.connector_id, "meterValue": [sampled]}
         if tx is not None:
-            tx.meter_wh, tx.meter_us = reading.register_wh, at_us
+            tx.meter_wh, tx.meter_us = reading.register_wh, max(at_us, tx.meter_us)
             self._store_transaction(tx)
         self._queue(tx.local_id if tx else 0, "meter", payload)
 

@@ -22,7 +22,6 @@ class Tx(msgspec.Struct):
     meter_start_wh: int
     started_us: int
     server_id: int | None = None
-    given_up: bool = False  # StartTransaction was never answered: later messages carry -1 (ER 3.18)
     ended: bool = False
     resume_reason: str = ""  # Stop with it after the next boot
     meter_wh: int = 0  # newest register, for a Stop after a power cut

@@ -39,15 +39,15 @@ class Registering(Authorizing):
             self.registration = Registration.REJECTED
         if self.registration is not Registration.ACCEPTED:
             wait_us = min(interval_s, 86_400) * SECOND_US if interval_s > 0 else _ACCEPTED_WAIT_US
-            self._set(("boot", 0), now_us + wait_us)
+            self._boot_not_before_us = now_us + wait_us
+            self._set(("boot", 0), self._boot_not_before_us)
             return
-        self._backoff_s = self.behaviour.backoff_s[0]
         if interval_s > 0 and self.behaviour.boot_interval_sets_key:
             self.set_key("HeartbeatInterval", str(interval_s))
         elif interval_s > 0:
             self._boot_interval_s = interval_s
-        if "boot-loop" in self.quirks and not self.cache.get("\0booted"):
-            self.cache["\0booted"] = "yes"
+        if "boot-loop" in self.quirks and not self._looped:
+            self._looped = True
             self._boot(now_us)
             return
         self._start_heartbeat(now_us)
@@ -81,9 +81,13 @@ class Registering(Authorizing):
                 self.uplink.urgent.append(Outgoing("FirmwareStatusNotification", {"status": "Installed"}))
         self._start_heartbeat(now_us)
 
-    def metering_changed(self, now_us: int) -> None:
+    def interval_changed(self, key: str, now_us: int) -> None:
         """An interval was written: it holds from the next tick on."""
-        for number in self.points:
-            self._set_sample(number, now_us)
-        self._set_aligned(now_us)
-        self._start_heartbeat(now_us)
+        match key.casefold():
+            case "metervaluesampleinterval":
+                for number in self.points:
+                    self._set_sample(number, now_us)
+            case "clockaligneddatainterval":
+                self._set_aligned(now_us)
+            case "heartbeatinterval":
+                self._start_heartbeat(now_us)

@@ -18,7 +18,7 @@ class Restored:
         self.transactions: list[Tx] = []
         self.queue: list[Queued] = []
         self.data: dict[int, list[dict[str, Any]]] = {}
-        self.last_local = 0
+        self.scheduled: dict[int, bool] = {}
         for key in sorted(held):
             kind, _, rest = key.partition("/")
             value = held[key]
@@ -27,6 +27,8 @@ class Restored:
                     self.configuration[rest] = value.decode()
                 case "operative":
                     self.operative[int(rest)] = value == b"1"
+                case "scheduled":
+                    self.scheduled[int(rest)] = value == b"1"
                 case "register":
                     self.registers[int(rest)] = int(value)
                 case "transaction":
@@ -37,3 +39,5 @@ class Restored:
                     local_id = int(rest.partition("/")[0])
                     self.data.setdefault(local_id, []).append(msgspec.json.decode(value))
         self.queue.sort(key=lambda queued: queued.seq)
+        for queued in self.queue:
+            queued.next_us = 0  # the clock may have been set meanwhile

@@ -105,10 +105,6 @@ class Sending(Registering):
         """3.7.1: again after the interval times the transmissions so far; then it is skipped."""
         if queued.attempts >= max(self.configuration.count("TransactionMessageAttempts"), 1):
             self._delivered(queued)
-            tx = self.transactions.get(queued.local_id)
-            if queued.kind == "start" and tx is not None:
-                tx.given_up = True
-                self._store_transaction(tx)
             return
         wait_s = self.configuration.count("TransactionMessageRetryInterval") * queued.attempts
         queued.next_us = now_us + wait_s * SECOND_US

@@ -162,6 +162,7 @@ class Station(Linking):
     def _forget(self, now_us: int) -> None:
         self.registration = Registration.UNKNOWN
         self._booted = False
+        self._boot_not_before_us = 0
         self._backoff_s = self.behaviour.backoff_s[0]
         self._offset_us = self.behaviour.clock_offset_ms * 1000
         for point in self.points.values():

@@ -21,7 +21,6 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     allow_offline: bool = False
     ups: bool = False  # enough power left to say StopTransaction before going down
     evse_stop_key: Literal["RW", "R", "absent"] = "RW"  # ER 3.79 allows all three
-    cable: Literal["fixed", "socket"] = "fixed"
     # --- ambiguities, each with what real stations do
     ev_disconnect_status: Literal["Finishing", "Available"] = "Finishing"  # 4.9 SHOULD against its own C1
     first_sample: Literal["after interval", "at start"] = "after interval"  # 9.1.19 is silent

@@ -4,9 +4,12 @@ from typing import Any
 
 from twin.engine.station.core import SECOND_US
 from twin.engine.station.metering import Metering
-from twin.engine.station.plant import Reading
+from twin.engine.station.plant import NEVER_US, Reading
 from twin.engine.station.points import Point
 from twin.engine.station.records import Queued, Tx
+from twin.protocol.timestamps import parse_stamp
+
+_MOST_CACHED = 1024
 
 
 class Transacting(Metering):
@@ -60,7 +63,7 @@ class Transacting(Metering):
             tx.server_id = server_id
         tx.parent_tag = str(info.get("parentIdTag", tx.parent_tag))
         status = str(info.get("status", ""))
-        self._learn(tx.id_tag, status)
+        self._learn(tx.id_tag, status, until_us(info, self._offset_us))
         self._store_transaction(tx)
         if status in ("", "Accepted") or tx.ended:
             return
@@ -106,13 +109,13 @@ class Transacting(Metering):
         self._store_transaction(tx)
         register_mwh = max(reading.register_mwh, point.outlet.read(now_us).register_mwh)
         self.persist(f"register/{point.connector_id}", str(register_mwh).encode())
+        self._take_scheduled(point)
         if not resumed:
             point.outlet.disable(now_us)
             point.transaction, point.refused = None, False
             point.post_tx = point.outlet.plugged
             self._cancel(("sample", point.connector_id))
             self._cancel(("car", point.connector_id))
-            self._take_scheduled(point)
             if not point.outlet.plugged:
                 self._dwell(point, now_us)
         if early:
@@ -121,7 +124,7 @@ class Transacting(Metering):
             self._set(("late stop", point.connector_id), now_us + 11 * SECOND_US)
             return
         if "stop-stamped-early" in self.quirks and not resumed:
-            self._meter(point, tx, "Transaction.End", "MeterValuesSampledData", now_us)
+            self._meter(point, tx, "Transaction.End", "MeterValuesSampledData", reading, now_us)
         self._queue(tx.local_id, "stop", payload)
         if notify and not resumed:
             self.notify(point, now_us)
@@ -133,11 +136,31 @@ class Transacting(Metering):
     def stop_remotely(self, tx: Tx, now_us: int) -> None:
         self._finish(tx, "Remote", now_us)
 
+    def schedule(self, point: Point, *, operative: bool | None) -> None:
+        """The availability that a connector takes once it is free (5.2), over a power cut as well."""
+        if point.scheduled is not operative:
+            point.scheduled = operative
+            kept = None if operative is None else b"1" if operative else b"0"
+            self.persist(f"scheduled/{point.connector_id}", kept)
+
     def _take_scheduled(self, point: Point) -> None:
         if point.scheduled is not None:
-            point.operative, point.scheduled = point.scheduled, None
+            point.operative = point.scheduled
+            self.schedule(point, operative=None)
             self.persist(f"operative/{point.connector_id}", b"1" if point.operative else b"0")
 
-    def _learn(self, tag: str, status: str) -> None:
-        if self.behaviour.cache == "on" and status and len(self.cache) < 1024:
-            self.cache[tag.casefold()] = status
+    def _learn(self, tag: str, status: str, held_until_us: int) -> None:
+        """What the CSMS said of an idTag, for the cache; the oldest makes room (3.5.1)."""
+        if self.behaviour.cache != "on" or not status:
+            return
+        self.cache.pop(tag.casefold(), None)
+        self.cache[tag.casefold()] = (status, held_until_us)
+        if len(self.cache) > _MOST_CACHED:
+            del self.cache[next(iter(self.cache))]
+
+
+def until_us(info: dict[str, Any], offset_us: int) -> int:
+    """Until when an idTagInfo holds by the station's own clock: its expiryDate, or for ever."""
+    text = info.get("expiryDate")
+    stamp = parse_stamp(text) if isinstance(text, str) else None
+    return stamp.at_us - offset_us if stamp is not None else NEVER_US
