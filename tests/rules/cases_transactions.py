@@ -103,7 +103,7 @@ CASES: tuple[ThreeWays, ...] = (
     ),
     ThreeWays(
         "T005",
-        lambda: remote_start(charging() << after(1), connector=1),
+        lambda: remote_start(charging() << after(1), connector=1) << after(11),
         lambda: remote_start(charging() << after(1), connector=2),
         lambda: remote_start(quiet(), connector=None),
         "no connectorId was asked for",

@@ -227,6 +227,144 @@ def aligned(timestamp: str) -> Play:
     return p.station("MeterValues", {"connectorId": 0, "meterValue": [value]}, {})
 
 
+def link_ends(after_s: float) -> Play:
+    """A CALL of the CSMS, and the end of the connection before its answer."""
+    return spec() << Said(Side.CSMS, text(2, "c1", "ClearCache", {})) << after(after_s) << ended(abrupt=True)
+
+
+def link_ends_after_errors(number: int) -> Play:
+    p = spec()
+    for _ in range(number):
+        p.csms("GetLocalListVersion", {}, "NotSupported")
+    return p << after(1.9) << ended(abrupt=True, by="station")
+
+
+def waits_at_one(other: int | None = None) -> Play:
+    """An idTag waits at connector 1; meanwhile a car is plugged into another one."""
+    p = status(authorize(reads(spec(), ("ConnectionTimeOut", "60", False))), "Preparing", 1) << after(20)
+    if other is None:
+        return p << after(60)
+    return status(status(p, "Preparing", other) << after(40), "Available", 1) << after(30)
+
+
+def booted_between() -> Play:
+    """An idTag is presented, the station boots, and a car is still plugged."""
+    p = boots(outage(authorize(reads(spec(), ("ConnectionTimeOut", "60", False))), 20))
+    return status(p, "Preparing", 1) << after(70)
+
+
+def fault_after_stop(stops: bool) -> Play:
+    p = status(status(spec().started(), "Charging"), "SuspendedEV")
+    p = status(stop(p, reason="Other") if stops else p, "Faulted", code="InternalError") << after(60)
+    return status(p, "Finishing")
+
+
+def fault_while_preparing(seconds: float) -> Play:
+    p = status(reads(spec(), ("ConnectionTimeOut", "60", False)), "Available")
+    p = status(status(p, "Preparing") << after(1), "Faulted", code="InternalError")
+    return status(p << after(seconds), "Finishing")
+
+
+def stop_on_the_way() -> Play:
+    """The fault is told and cleared while the StopTransaction waits its turn."""
+    p = status(status(spec().started(), "Charging"), "Faulted", code="InternalError")
+    return stop(status(p, "Finishing"), reason="Other")
+
+
+def booted_twice(abrupt: bool) -> Play:
+    p = boots(spec()) << ended(abrupt=abrupt) << after(5)
+    p.link = "again"
+    return boots(p << opened())
+
+
+def boots_refused(apart_s: float) -> Play:
+    p = play(SPEC) << opened()
+    for _ in range(3):
+        p.station("BootNotification", WHO, "InternalError") << after(apart_s)
+    return boots(p)
+
+
+def cut_off(reason: str = "", *, at_s: float = 130) -> Play:
+    """Sampled in an outage, then a boot; the transaction ended in it, or goes on."""
+    p = status(start(authorize(spec())), "Charging")
+    since_s = now_s(p)
+    boots(outage(p, 300))
+    sampled(p, energy(1010), at_s=since_s + 100)
+    if reason:
+        return stop(p, reason=reason, at_s=since_s + at_s)
+    return sampled(p << after(40), energy(1020))
+
+
+def start_crosses_reset(begun: bool) -> Play:
+    """Reset is accepted while StartTransaction waits its turn, or before it began."""
+    p = authorize(spec())
+    since_s = now_s(p)
+    p.csms("Reset", {"type": "Soft"}, {"status": "Accepted"}) << after(1)
+    return stop(start(p, at_s=since_s if begun else now_s(p)), reason="SoftReset")
+
+
+def reset_without_link(sent: bool) -> Play:
+    """Two transactions, and the connection is lost with the first StopTransaction."""
+    p = status(start(authorize(spec())), "Charging", 1)
+    p = status(start(authorize(p, "OTHER"), 2, 8, "OTHER"), "Charging", 2)
+    p.csms("Reset", {"type": "Soft"}, {"status": "Accepted"})
+    at_s = now_s(p)
+    if sent:
+        payload = {"transactionId": 7, "meterStop": 2000, "timestamp": stamp(at_s), "reason": "SoftReset"}
+        p.station("StopTransaction", payload)
+    boots(outage(p, 30))
+    return stop(p, 2000, 7, reason="SoftReset", at_s=at_s)
+
+
+def swiped_and_asked(swiped: bool) -> Play:
+    """Somebody presents an idTag at connector 2, and the CSMS starts connector 1 with it."""
+    p = reads(spec(), ("ConnectionTimeOut", "60", False), ("AuthorizeRemoteTxRequests", "true", False))
+    return start(remote_start(authorize(p) if swiped else p), 2)
+
+
+def presented_offline(*keys: tuple[str, str, bool]) -> Play:
+    """Refused once; then there is an outage, and right after it a car is plugged."""
+    return start(outage(refused_tag("TAG", ("ConnectionTimeOut", "60", False), *keys), 300) << after(20))
+
+
+def occupied(stops: bool) -> Play:
+    """A remote start is accepted while the StopTransaction is on the way."""
+    p = remote_start(status(spec().started(), "Charging") << after(20))
+    return (stop(p << after(0.1), reason="Other") if stops else p) << after(11)
+
+
+def status_before_the_queue(since_s: float) -> Play:
+    """After an outage Available comes first, then a sample and the StopTransaction."""
+    p = outage(status(spec().started(), "Charging") << after(30), 300)
+    back_s = now_s(p)
+    p = sampled(status(p << after(0.2), "Available"), energy(1010), at_s=back_s - 20)
+    return stop(p, at_s=back_s + since_s, reason="EVDisconnected")
+
+
+def aligned_before(written: bool) -> Play:
+    """Taken under an interval of a minute, delivered when it is a quarter of an hour; or taken after that."""
+    p = reads(spec(), ("ClockAlignedDataInterval", "60", False)) << after(40)
+    taken_s = 60 * ((now_s(p) + 20) // 60) + 40  # on the minute: the conversation begins at 14:13:20
+    writes(p << after(60), "ClockAlignedDataInterval", "900") << after(60)
+    return sampled(
+        p, energy(5, context="Sample.Clock"), connector=0, transaction=None,
+        at_s=taken_s if not written else taken_s + 120,
+    )  # fmt: skip
+
+
+def pending_again(abrupt: bool) -> Play:
+    p = boots(play(SPEC) << opened(), "Pending") << after(60) << ended(abrupt=abrupt) << after(5)
+    p.link = "again"
+    return boots(p << opened())
+
+
+def asked_while_rejected(answer: str) -> Play:
+    """A CALL while Rejected; the next BootNotification is answered otherwise before its time-out."""
+    p = boots(play(OTMK) << opened(), "Rejected") << after(299)
+    p << Said(Side.CSMS, text(2, "c1", "GetDiagnostics", {"location": "ftp://example.org"}))
+    return boots(p << after(2), answer) << after(31)
+
+
 LOCAL = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
 NO_LOCAL = tuple((key, "false", False) for key in LOCAL)
 
@@ -394,6 +532,62 @@ CASES: tuple[Case, ...] = (
     Case("T021 it obeys", lambda: remote_stop("Remote"), (), ("T021",)),
     Case("M002 midnight of another zone", lambda: aligned("2026-09-22T00:00:00+05:45"), ("M002",)),
     Case("M002 no midnight at all", lambda: aligned("2026-09-22T00:07:00+05:45"), (), ("M002",)),
+    # OCPP-J 4.1.1: nobody owes an answer within a few seconds
+    Case("J010 the link ends at once", lambda: link_ends(1.9), severities={"J010": "note"}),
+    Case("J010 the link ends later", lambda: link_ends(8), severities={"J010": "warning"}),
+    # 4.2: while Rejected nothing is answered
+    Case("J010 asked while Rejected", lambda: asked_while_rejected("Accepted"), ("J010", "N004")),
+    Case("B007 asked while Rejected", lambda: asked_while_rejected("Pending"), ("J010", "N004", "B007")),
+    # one CALLERROR and the end of the link may coincide
+    Case("H014 one of them", lambda: link_ends_after_errors(1), severities={"H014": "note"}),
+    Case("H014 four of them", lambda: link_ends_after_errors(4), severities={"H014": "warning"}),
+    # ER 3.87: an idTag waits at one connector
+    Case("S013 at this one", waits_at_one, (), (), {"S013": "warning"}),
+    Case("S013 at another one", lambda: waits_at_one(3), (), (), {"S013": "note"}),
+    Case("S013 it was lost by a boot", booted_between, (), (), {"S013": "note"}),
+    # 4.9: what happened before the fault was told
+    Case("S008 the fault ended the transaction", lambda: fault_after_stop(stops=True), ("S008",)),
+    Case("S008 its StopTransaction is on the way", stop_on_the_way, ("S008",)),
+    Case("S008 the transaction goes on", lambda: fault_after_stop(stops=False), (), ("S008",)),
+    Case("S008 ConnectionTimeOut passed (B6)", lambda: fault_while_preparing(60), ("S008",)),
+    Case("S008 it did not", lambda: fault_while_preparing(5), (), ("S008",)),
+    # 4.2: power that is cut again, and a BootNotification that failed
+    Case("B013 cut off", lambda: booted_twice(abrupt=True), (), (), {"B013": "note"}),
+    Case("B013 an orderly end", lambda: booted_twice(abrupt=False), (), (), {"B013": "warning"}),
+    Case("B013 refused by CALLERROR", lambda: boots_refused(60), ("B013",)),
+    Case("B013 refused, and it does not wait", lambda: boots_refused(2), (), ("B013",)),
+    Case("B003 cut off", lambda: pending_again(abrupt=True), ("B003",)),
+    Case("B003 an orderly end", lambda: pending_again(abrupt=False), (), ("B003",)),
+    # OCPP-J 5.4: the power may have gone at the end of an outage
+    Case("H011 the power went", lambda: cut_off("PowerLoss"), ("H011",)),
+    Case("H011 stopped before", lambda: cut_off("Local"), (), (), {"H011": "note"}),
+    Case("H011 it goes on", cut_off, (), (), {"H011": "warning"}),
+    # 5.14: what waits its turn
+    Case("T018 begun before Reset", lambda: start_crosses_reset(begun=True), ("T018",)),
+    Case("T018 begun after it", lambda: start_crosses_reset(begun=False), (), ("T018",)),
+    Case("T028 the link went with the Stop", lambda: reset_without_link(sent=True), ("T028",)),
+    Case("T028 no Stop was sent", lambda: reset_without_link(sent=False), (), ("T028",)),
+    # 5.11: one idTag twice at a time
+    Case("T002 swiped at the same moment", lambda: swiped_and_asked(swiped=True), ("T002",)),
+    Case("T002 not swiped", lambda: swiped_and_asked(swiped=False), (), ("T002",)),
+    Case("T005 it has just ended", lambda: occupied(stops=True), ("T005",)),
+    Case("T005 it goes on", lambda: occupied(stops=False), (), ("T005",)),
+    # 9.1.2, 9.1.12: offline nobody knows of a refusal
+    Case("T003 presented in the outage", presented_offline, ("T003",)),
+    Case(
+        "T003 offline forbidden",
+        lambda: presented_offline(
+            ("LocalAuthorizeOffline", "false", False), ("AllowOfflineTxForUnknownId", "false", False)
+        ),
+        (),
+        ("T003",),
+    ),
+    # 4.9: the present status goes first
+    Case("S010 stopped before the link was back", lambda: status_before_the_queue(-1.2), ("S010",)),
+    Case("S010 stopped long after", lambda: status_before_the_queue(40), (), ("S010",)),
+    # 9.1.5: under the value it was taken under
+    Case("M002 taken before the write", lambda: aligned_before(written=False), ("M002",)),
+    Case("M002 taken after it", lambda: aligned_before(written=True), (), ("M002",)),
 )
 
 

@@ -159,7 +159,11 @@ def boots_on_reconnect(c: Conversation, _: Random) -> None:
 
 
 def drops_after_errors(c: Conversation, _: Random) -> None:
+    """As it was seen: after four of them."""
     last = c.find(part=("outside", "unknown action"))[-1]
+    for number in range(1, 4):
+        refused = Refused("NotImplemented")
+        last = said(c, last.at_us + number * 1_000_000, CS, "GetVariables", {}, refused)
     lost_link(c, last.answered_us + 200_000)
 
 
@@ -234,10 +238,17 @@ def second_answer(sender: Any) -> Alter:
 
 
 def ends_unanswered(c: Conversation, chance: Random) -> None:
-    """The socket ends while a CALL of the CSMS waits."""
+    """The socket ends while a CALL of the CSMS waits, longer than any answer takes."""
     at_us = quiet(c, chance, 25, 4)
     x = said(c, at_us, CS, "ClearCache", {}, None)
     assert x.link
+    lost_link(c, at_us + 8_000_000)
+
+
+def ends_at_once(c: Conversation, chance: Random) -> None:
+    """The socket ends before an answer was owed."""
+    at_us = quiet(c, chance, 25, 4)
+    said(c, at_us, CS, "ClearCache", {}, None)
     lost_link(c, at_us + 500_000)
 
 
@@ -293,6 +304,7 @@ FRAMING = (
     row("J010", "station does not answer", "error", altered(unanswered, part=("read", "write", "invalid", "unlock", "clear cache", "data transfer")), "write_and_read", "certified_answers", repeats=3),
     row("J010", "CSMS does not answer", "error", altered(unanswered, part=("heartbeat", "authorize", "boot status")), *LOCAL),
     row("J010", "socket ends first", "warning", ends_unanswered, "cold_boot", "long_idle_after"),
+    row("J010", "socket ends at once", "note", ends_at_once, "cold_boot", "long_idle_after"),
     row("J011", "corrected spelling", "warning", altered(lambda x: setattr(x.answer, "code", "FormatViolation"), part=("outside", "refused")), "outside_core", "retried"),
     row("J011", "invented code", "warning", altered(lambda x: setattr(x.answer, "code", "Busy"), part=("outside", "refused")), "outside_core", "retried"),
     row("J012", "details null", "warning", altered(lambda x: setattr(x.answer, "details", None), part=("outside", "refused")), "outside_core", "retried"),

@@ -10,6 +10,8 @@ import msgspec
 from twin.model import Awaited, Side
 from twin.protocol.metering import Sample
 
+_CLOCKS_US = 2_000_000  # the station's clock and the recorder's may differ by as much
+
 
 class Registration(StrEnum):
     """OCPP 1.6 §4.2. UNKNOWN until a BootNotification is seen; SENT while it is unanswered."""
@@ -41,6 +43,7 @@ class Wait(StrEnum):
     START_AFTER_REMOTE = "StartTransaction after RemoteStartTransaction"
     STOP_AFTER_REMOTE = "StopTransaction after RemoteStopTransaction"
     STOP_AFTER_REFUSAL = "StopTransaction after RemoteStopTransaction was refused"
+    STOP_BEFORE_REMOTE = "StopTransaction before the start that RemoteStartTransaction asks for"
     STOP_AFTER_UNPLUG = "StopTransaction after the EV side disconnected"
     STOP_AFTER_RESET = "StopTransaction after Reset"
     BOOT_AFTER_POWER_LOSS = "BootNotification after StopTransaction(PowerLoss)"
@@ -68,6 +71,7 @@ class Outage(msgspec.Struct, frozen=True):
     from_us: int
     until_us: int
     seq: int  # the frame that opened the next
+    abrupt: bool = False  # it ended without a Close frame: the network or the power went
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +79,7 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempts`` are the newest handshakes, refused ones included; ``others`` the links that were still open
     when this one opened, with their opening time; ``errors`` the newest CALLERRORs on it (frame numbers) and
-    ``error_us`` the time of the last. ``queue_seq`` is the first message from the queue,
+    ``errors_us`` their times. ``queue_seq`` is the first message from the queue,
     ``live_seq`` the first transaction message that was not, ``spoke_seq`` the
     station's first CALL on it, ``boot_seq`` its BootNotification on it.
     """
@@ -89,10 +93,12 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     others: Mapping[str, int] = {}
     errors: tuple[int, ...] = ()
-    error_us: int = 0
+    errors_us: tuple[int, ...] = ()
     queue_seq: int | None = None
     live_seq: int | None = None
     ended_us: int | None = None  # of the connection before
+    ended_abruptly: bool = False
+    ran_on: tuple[int, int] | None = None  # a sample from within the outage: its frame and transactionId
     outages: tuple[Outage, ...] = ()
 
 
@@ -318,6 +324,9 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     last_boot_us: int | None = None
     boots_us: tuple[int, ...] = ()
     asked_boot_us: int | None = None  # the newest BootNotification was triggered: no reboot
+    boot_failed: bool = False  # the newest BootNotification got a CALLERROR, or no answer
+    rejected: bool = False  # until another answer
+    rejected_until_us: int = 0
     accepted_us: int | None = None
     retry_not_before_us: int | None = None
     retry_interval_s: int | None = None
@@ -392,6 +401,17 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a Reset was accepted since the last boot."""
         return self.reset is not None and (self.last_boot_us is None or self.reset.at_us >= self.last_boot_us)
 
+    @property
+    def may_have_lost_power(self) -> bool:
+        """Whether the connection ended abruptly since the last boot: a loss of power looks like that."""
+        outage = self.socket.outages[-1] if self.socket.outages else None
+        booted_us = self.last_boot_us or 0
+        return outage is not None and outage.abrupt and booted_us <= outage.from_us
+
+    def was_rejected(self, since_us: int) -> bool:
+        """Whether the station was Rejected at any moment from then on (4.2: it answers nothing)."""
+        return self.rejected or since_us <= self.rejected_until_us
+
     def booted_between(self, from_us: int, until_us: int) -> bool:
         """Whether the station booted in that time, by the recorder's clock."""
         return any(from_us < booted_us <= until_us for booted_us in self.boots_us)
@@ -421,4 +441,8 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         offset_us = self.clock.offset_us
         if offset_us is None:
             offset_us = self.clock.csms_us or 0
-        return stamp_us - offset_us < self.socket.opened_us - 2_000_000
+        return stamp_us - offset_us < self.socket.opened_us - _CLOCKS_US
+
+    def perhaps_queued(self, stamp_us: int) -> bool:
+        """Whether a payload stamp may lie before the opening of the connection, as far as clocks tell."""
+        return self.queued(stamp_us - 2 * _CLOCKS_US) is not False

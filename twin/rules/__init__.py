@@ -220,7 +220,14 @@ RULES: tuple[Rule, ...] = (
         "OCPP 1.6 §5.11, §9.1.6",
         (_REMOTE_START, (OVERDUE, Wait.START_AFTER_REMOTE)),
     ),
-    Rule("T005", authorization.remote_start_refused, ERROR, CP, "OCPP 1.6 §5.11, §6.33", (_REMOTE_START,)),
+    Rule(
+        "T005",
+        authorization.remote_start_refused,
+        ERROR,
+        CP,
+        "OCPP 1.6 §5.11, §6.33",
+        (_REMOTE_START, (OVERDUE, Wait.STOP_BEFORE_REMOTE)),
+    ),
     Rule(
         "T006",
         authorization.charging_profile_ignored,

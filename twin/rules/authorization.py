@@ -16,6 +16,7 @@ _AT_ONCE_US = 10_000_000  # an Authorize this soon after a RemoteStart is that o
 _ASKED_US = 60_000_000  # a station that has just asked did not authorize by itself
 _NO_TAG = Unknown("no idTag in the message")
 _NO_ANSWER = Unknown("no answer to an Authorize of this idTag was seen")
+_OFFLINE = Unknown("the idTag may have been presented in the outage before: offline it may be accepted")
 _NOT_REMOTE = Unknown("no accepted RemoteStartTransaction of this idTag and connector was seen")
 
 
@@ -95,10 +96,10 @@ def remote_start_is_authorized(step: Step) -> Iterable[Found] | Unknown | None:
 def _elsewhere(step: Step, told: RemoteStart) -> list[Found] | None:
     """The start that was asked for, on another connector: nobody presented the idTag in between."""
     tag, _, asked_us = step.before.asked_tag
-    mine = tag == word(step.payload.get("idTag")).casefold() and asked_us >= told.at_us
+    mine = tag == word(step.payload.get("idTag")).casefold()
     waiting = (Wait.START_AFTER_REMOTE, told.connector_id) in step.before.awaited
-    if not waiting or (mine and asked_us - told.at_us > _AT_ONCE_US):
-        return None
+    if not waiting or (mine and not 0 <= asked_us - told.at_us <= _AT_ONCE_US):
+        return None  # presented at the station, before it was asked for or well after
     return [
         Found(
             detail=f"RemoteStartTransaction of connector {told.connector_id} starts connector "
@@ -117,7 +118,7 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     OCPP 1.6 §4.1 (SHALL). Pitfalls: ConcurrentTx belongs to the running transaction of that tag; a later
     Accepted lifts the refusal, and so does a later RemoteStartTransaction unless AuthorizeRemoteTxRequests is
     seen to be TRUE; local ways to authorize explain it unless it has just asked; an offline start knew of no
-    refusal.
+    refusal, nor did one for which the idTag was presented offline and the plug came later.
     """
     before, tag = step.before, word(step.payload.get("idTag")).casefold()
     verdict = before.id_tags.get(tag)
@@ -128,6 +129,8 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
     stamp = parse_stamp(word(step.payload.get("timestamp")))
     if stamp is not None and before.queued(stamp.at_us):
         return QUEUED
+    if _offline_since(step, verdict.at_us):
+        return _OFFLINE
     told, key = before.remote_starts.get(tag), step.in_force("AuthorizeRemoteTxRequests")
     asks = key is not None and key.observed and key.value.casefold() == _TRUE
     remote = told is not None and told.at_us > verdict.at_us and not asks  # 9.1.3: started as it was told
@@ -141,6 +144,20 @@ def not_started_when_refused(step: Step) -> Iterable[Found] | Unknown | None:
             evidence=(verdict.seq,),
         )
     ]
+
+
+def _offline_since(step: Step, refused_us: int) -> bool:
+    """Whether an outage after the refusal ended within ConnectionTimeOut, and no key seen forbids to accept.
+
+    9.1.2, 9.1.12: unknown idTags are taken offline by AllowOfflineTxForUnknownId, known ones by
+    LocalAuthorizeOffline.
+    """
+    known = step.seconds_in_force("ConnectionTimeOut")
+    since_us = step.event.at_us - (known[0] * 1_000_000 if known else _ASKED_US) - _AT_ONCE_US
+    keys = [step.in_force(key) for key in ("LocalAuthorizeOffline", "AllowOfflineTxForUnknownId")]
+    forbidden = all(key is not None and key.observed and key.value.casefold() != _TRUE for key in keys)
+    newest = step.before.socket.outages[-1:]
+    return not forbidden and any(held.until_us > max(since_us, refused_us) for held in newest)
 
 
 def remote_start_leads_on(step: Step) -> Iterable[Found] | Unknown | None:
@@ -173,8 +190,11 @@ def remote_start_leads_on(step: Step) -> Iterable[Found] | Unknown | None:
 def remote_start_refused(step: Step) -> Iterable[Found] | Unknown | None:
     """RemoteStartTransaction of connector 0, of one that does not exist or is occupied is Rejected.
 
-    OCPP 1.6 §5.11, §6.33, TC_026, TC_027. Pitfalls: without a connectorId it may go either way.
+    OCPP 1.6 §5.11, §6.33, TC_026, TC_027. Pitfalls: without a connectorId it may go either way; a transaction
+    that has just ended has its StopTransaction on the way, so ten seconds are granted.
     """
+    if step.event.kind is EventKind.OVERDUE:
+        return _accepted_and_occupied(step)
     if step.payload.get("status") != "Accepted":
         return None
     connector_id = integer(step.asked.get("connectorId"))
@@ -182,14 +202,10 @@ def remote_start_refused(step: Step) -> Iterable[Found] | Unknown | None:
         return Unknown("no connectorId was asked for")
     before = step.before
     known = step.seconds_in_force("NumberOfConnectors")
-    transaction = before.transaction_on(connector_id)
-    evidence: tuple[int, ...] = ()
     if connector_id <= 0:
         why = "there is no such connector to charge on"
     elif known is not None and connector_id > known[0]:
         why = f"there are {known[0]} connectors"
-    elif transaction is not None and transaction.arrived_us < _asked_us(step):
-        why, evidence = f"transaction {transaction.transaction_id} is open", (transaction.start_seq,)
     elif known is None and not before.known_from_boot:
         return NO_BOOT
     else:
@@ -198,7 +214,23 @@ def remote_start_refused(step: Step) -> Iterable[Found] | Unknown | None:
         Found(
             detail=f"RemoteStartTransaction of connector {connector_id} Accepted: {why}",
             connector_id=connector_id,
-            evidence=evidence,
+        )
+    ]
+
+
+def _accepted_and_occupied(step: Step) -> list[Found] | None:
+    """The transaction that was open when it was Accepted is open still."""
+    awaited, before = step.event.awaited, step.before
+    transaction = before.transactions.get(awaited.transaction_id or 0) if awaited is not None else None
+    if awaited is None or transaction is None or before.failing:
+        return None
+    return [
+        Found(
+            detail=f"RemoteStartTransaction of connector {transaction.connector_id} Accepted: transaction "
+            f"{transaction.transaction_id} is open",
+            fault=Fault.STATION,
+            connector_id=transaction.connector_id,
+            evidence=(awaited.seq, transaction.start_seq),
         )
     ]
 
@@ -312,7 +344,3 @@ def not_started_unanswered(step: Step) -> Iterable[Found] | Unknown | None:
 
 def _any_true(ways: list[InForce | None]) -> bool:
     return any(way is not None and way.value.casefold() == _TRUE for way in ways)
-
-
-def _asked_us(step: Step) -> int:
-    return step.event.asked.frame.at_us if step.event.asked else step.event.at_us

@@ -27,6 +27,7 @@ _LOOP, _LOOP_US = 3, 600_000_000
 _MOST_CONNECTORS = 256
 _NO_INTERVAL = Unknown("no refused or pending BootNotification.conf with an interval was seen")
 _NO_STATUS = Unknown("no StatusNotification at all was seen after acceptance")
+_POWER = Unknown("a Reset, or an abrupt end of the connection, before this boot: it may know of no interval")
 _FIRST_BOOT = Unknown("the first BootNotification of this capture")
 
 
@@ -80,11 +81,15 @@ def silent_until_accepted(step: Step) -> Iterable[Found] | Unknown | None:
 def boot_retry_waits(step: Step) -> Iterable[Found] | Unknown | None:
     """After Pending or Rejected the next BootNotification comes not earlier than ``interval``.
 
-    OCPP 1.6 §4.2. Pitfalls: one second of tolerance; interval 0 means a back-off of the station's own.
+    OCPP 1.6 §4.2. Pitfalls: one second of tolerance; interval 0 means a back-off of the station's own; a
+    station whose connection ended abruptly may have lost its power, and then it knows of no interval, as
+    after a Reset.
     """
     due_us = step.before.retry_not_before_us
     if due_us is None:
         return _NO_INTERVAL
+    if step.before.may_have_lost_power or step.before.reset_since_boot:
+        return _POWER
     if not step.before.retry_interval_s:
         waited_us = step.event.at_us - due_us
         if waited_us >= _OWN_BACKOFF_US:
@@ -135,9 +140,13 @@ def pending_is_not_started(step: Step) -> Iterable[Found] | Unknown | None:
 def pending_answers(step: Step) -> Iterable[Found] | Unknown | None:
     """While Pending the station answers the CSMS's CALLs.
 
-    OCPP 1.6 §4.2 (SHOULD). Pitfalls: a connection that ended first explains a missing answer.
+    OCPP 1.6 §4.2 (SHOULD). Pitfalls: a connection that ended first explains a missing answer, and so does a
+    station that was Rejected when it was asked.
     """
-    if step.event.sender is not Side.CSMS or step.event.why != "expired":
+    asked = step.event.asked
+    if step.event.sender is not Side.CSMS or step.event.why != "expired" or asked is None:
+        return None
+    if step.before.was_rejected(asked.frame.at_us):
         return None
     if step.before.registration is Registration.UNKNOWN:
         return NO_BOOT
@@ -256,7 +265,8 @@ def no_boot_loop(step: Step) -> Iterable[Found] | Unknown | None:
     """A station does not boot again and again.
 
     Seen in the field: two Boots 1.6 s apart, and one every 30 s for ever. Pitfalls: a Reset, or Pending or
-    Rejected before, explains it.
+    Rejected before, explains it; so does a CALLERROR or no answer, if it waits (4.2); on a new connection
+    after an abrupt end the power may have been cut again: a note.
     """
     before = step.before
     if before.last_boot_us is None:
@@ -275,6 +285,9 @@ def no_boot_loop(step: Step) -> Iterable[Found] | Unknown | None:
     apart_us = step.event.at_us - before.last_boot_us
     if step.may_be_cut(Side.CSMS):
         return CUT
+    again = before.socket.boot_seq is None  # on another connection
+    if before.boot_failed and (again or apart_us > step.profile.tolerances.boot_loop_us):
+        return None
     reset_us = before.reset.at_us if before.reset is not None else 0
     boots = [at_us for at_us in before.boots_us[-_LOOP + 1 :] if at_us > reset_us]
     looping = len(boots) == _LOOP - 1 and step.event.at_us - boots[0] <= _LOOP_US
@@ -284,7 +297,10 @@ def no_boot_loop(step: Step) -> Iterable[Found] | Unknown | None:
     how = f"second BootNotification after {apart_us / 1e6:.1f} s"
     if apart_us > step.profile.tolerances.boot_loop_us:
         how = f"{_LOOP} BootNotifications within {(step.event.at_us - boots[0]) / 1e6:.0f} s"
-    return [Found(detail=how, evidence=evidence)]
+    if not before.may_have_lost_power:
+        return [Found(detail=how, evidence=evidence)]
+    detail = f"{how}, after an abrupt end of the connection"
+    return [Found(detail=detail, severity=Severity.NOTE, evidence=evidence, key="power")]
 
 
 def _waiting(registration: Registration) -> str:

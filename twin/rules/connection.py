@@ -6,7 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 from twin.model import EventKind, Fault, Frame, Kind, Severity, Side
-from twin.protocol.fold import word
+from twin.protocol.fold import integer, word
+from twin.protocol.fold.connection import EDGE_US
+from twin.protocol.fold.transactions import BOOT_REASONS
 from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import NO_OPENING, NO_STAMP, NO_VALUE, Found, Step, Unknown
 
@@ -20,8 +22,8 @@ _ABNORMAL = {
 _FEW_REFUSALS = 4
 _SLOW_ENOUGH_US = 10_000_000
 _RIGHT_AFTER_US = 5_000_000
+_FEW_ERRORS, _ROW_US = 4, 60_000_000  # as many in a row
 _SHORT_OUTAGE_US = 600_000_000
-_EDGE_US = 5_000_000
 _NO_HEADERS = Unknown("the headers of the handshake were not seen")
 _NO_CLOSE = Unknown("how the connection ended was not seen")
 _NO_FRAMES = Unknown("control frames were not recorded")
@@ -198,8 +200,9 @@ def ping_is_answered(step: Step) -> Iterable[Found] | Unknown | None:
 def no_boot_on_reconnect(step: Step) -> Iterable[Found] | Unknown | None:
     """A mere reconnection is not followed by BootNotification.
 
-    OCPP-J 1.6 §5.4. Pitfalls: a reboot is invisible, so it is told only where the boot repeats the last one,
-    the outage was short, and a message shows that the station went on running while it was cut off.
+    OCPP-J 1.6 §5.4. Pitfalls: a reboot is invisible, and the power may have gone at the end of the outage, so
+    it is told only where the boot repeats the last one, the outage was short, and a transaction that was
+    sampled in it goes on after the boot; that it ended in between is a note.
     """
     before = step.before
     socket = before.socket
@@ -216,20 +219,28 @@ def no_boot_on_reconnect(step: Step) -> Iterable[Found] | Unknown | None:
     stamps_us = [stamp.at_us for _, text in step.stamps if (stamp := parse_stamp(text)) is not None]
     if not stamps_us:
         return NO_STAMP
-    offset_us = before.clock.offset_us or before.clock.csms_us or 0
-    if word(step.payload.get("reason")) in ("PowerLoss", "Reboot"):
+    if word(step.payload.get("reason")) in BOOT_REASONS:
         return None
-    running = any(
-        outage.from_us + _EDGE_US < at_us - offset_us < outage.until_us - _EDGE_US for at_us in stamps_us
-    )
-    if not running:
+    how = f"the {(outage.until_us - outage.from_us) / 1e6:.0f} s in between"
+    if step.event.action == "StopTransaction":
+        offset_us = before.clock.offset_us or before.clock.csms_us or 0
+        from_us, until_us = outage.from_us + EDGE_US + offset_us, outage.until_us - EDGE_US + offset_us
+        if not any(from_us < at_us < until_us for at_us in stamps_us):
+            return None
+        detail, severity = f"{how}, and a transaction ended in it", Severity.NOTE
+    elif socket.ran_on is not None and socket.ran_on[1] == integer(step.payload.get("transactionId")):
+        if before.perhaps_queued(min(stamps_us)):
+            return None
+        detail, severity = f"{how}, and its transaction goes on", None
+    else:
         return None
+    seqs = (socket.boot_seq, outage.seq, *(socket.ran_on or ())[:1])
     return [
         Found(
-            detail=f"BootNotification after a reconnection, and the station ran on for the "
-            f"{(outage.until_us - outage.from_us) / 1e6:.0f} s in between",
-            evidence=(socket.boot_seq, outage.seq),
-            key=str(socket.boot_seq),
+            detail=f"BootNotification after a reconnection, the station ran on for {detail}",
+            severity=severity,
+            evidence=seqs,
+            key=f"{socket.boot_seq}{severity or ''}",
         )
     ]
 
@@ -263,25 +274,31 @@ def not_dropped_after_errors(step: Step) -> Iterable[Found] | Unknown | None:
     """The connection is not dropped right after CALLERRORs.
 
     Seen in the field: one station left after four of them. Pitfalls: counted per connection, and only an end
-    within five seconds of the last one, without a Reset, is told; an orderly close is a
-    note, for it may have another cause.
+    within five seconds of the last one, without a Reset, is told; an orderly close, and an end after fewer
+    than four in a minute, is a note and nobody's fault, for it may have another cause.
     """
     frame, socket = step.event.frame, step.before.socket
     if frame is None or frame.kind is not Kind.END or step.event.link != step.before.link:
         return None
     if not socket.errors:
         return _NO_ERRORS
-    gone_us = step.event.at_us - socket.error_us
+    gone_us = step.event.at_us - socket.errors_us[-1]
     reset = step.before.reset
     if gone_us > _RIGHT_AFTER_US or (reset is not None and step.event.at_us - reset.at_us < 120_000_000):
         return None
     by = {"station": Fault.STATION, "csms": Fault.CSMS}.get(str(frame.facts.get("by")), Fault.NOBODY)
+    many = (
+        len(socket.errors) >= _FEW_ERRORS and socket.errors_us[-1] - socket.errors_us[-_FEW_ERRORS] <= _ROW_US
+    )
+    loud = many and frame.facts.get("abrupt", True)
+    by = by if loud else Fault.NOBODY
     return [
         Found(
-            severity=None if frame.facts.get("abrupt", True) else Severity.NOTE,
+            severity=None if loud else Severity.NOTE,
             detail=f"ended {gone_us / 1e6:.1f} s after CALLERROR number {len(socket.errors)} on it",
             fault=by,
             evidence=socket.errors[-1:],
+            key="" if loud else "few",
         )
     ]
 

@@ -6,7 +6,7 @@ from twin.model import EventKind, Fault, Severity
 from twin.protocol.connectors import IN_TRANSACTION
 from twin.protocol.fold import integer, word
 from twin.protocol.fold.connectors import ev_side_disconnected
-from twin.protocol.state import Transaction
+from twin.protocol.state import Connector, Transaction
 from twin.protocol.timestamps import parse_stamp
 from twin.rules.step import (
     NO_BOOT,
@@ -83,7 +83,7 @@ def _stopped_after_available(step: Step) -> list[Found] | Unknown | None:
     if connector is None or connector.status != "Available" or connector.seq < transaction.start_seq:
         return None
     stopped = parse_stamp(word(step.payload.get("timestamp")))
-    if stopped is not None and step.before.queued(stopped.at_us):
+    if stopped is not None and step.before.socket.whole and step.before.perhaps_queued(stopped.at_us):
         return QUEUED  # the present status goes first, the queue follows
     apart_us = step.event.at_us - connector.at_us
     between = transaction.latest_seq > connector.seq
@@ -150,7 +150,8 @@ def preparing_ends(step: Step) -> Iterable[Found] | Unknown | None:
     """Preparing without a transaction ends after ConnectionTimeOut.
 
     OCPP 1.6 §9.1.6, ER 3.20, 3.21, 3.76, 3.87. Pitfalls: the timer begins with Preparing; a plugged car that
-    nobody authorized may stay in Preparing for ever, which is only a note; leaving early is normal.
+    nobody authorized may stay in Preparing for ever, which is only a note; an idTag waits at one connector,
+    and it may be another one that is Preparing for it; leaving early is normal.
     """
     before = step.before
     if step.event.kind is not EventKind.OVERDUE:
@@ -161,13 +162,7 @@ def preparing_ends(step: Step) -> Iterable[Found] | Unknown | None:
     connector = before.connectors.get(awaited.connector_id or 0) if awaited else None
     if awaited is None or connector is None or connector.status != "Preparing":
         return None
-    since_us = connector.since_us - _MINUTE_US
-    tags = [tag for tag in before.id_tags.values() if tag.status == "Accepted" and tag.at_us >= since_us]
-    remote = [told for told in before.remote_starts.values() if told.at_us >= since_us]
-    started = [
-        tx for tx in (*before.transactions.values(), *before.ended.values()) if tx.arrived_us >= since_us
-    ]
-    authorized = len(tags) + len(remote) > len(started)
+    authorized = _is_authorized(step, awaited.connector_id or 0, connector)
     value = step.in_force("ConnectionTimeOut")
     waited_s = (step.event.at_us - connector.since_us) / 1e6
     return [
@@ -181,6 +176,33 @@ def preparing_ends(step: Step) -> Iterable[Found] | Unknown | None:
             provenance=value.provenance if value else "",
         )
     ]
+
+
+def _is_authorized(step: Step, connector_id: int, connector: Connector) -> bool:
+    """Whether more idTags were presented since it is Preparing than started, or wait at another connector."""
+    before = step.before
+    # a boot loses what waited; and where it waited is not told again on a new connection
+    since_us = max(connector.since_us - _MINUTE_US, before.last_boot_us or 0, before.socket.opened_us or 0)
+    remote = {tag: told for tag, told in before.remote_starts.items() if told.at_us >= since_us}
+    if any(told.connector_id == connector_id for told in remote.values()):
+        return True
+    elsewhere = {tag for tag, told in remote.items() if told.connector_id is not None}
+    tags = {
+        tag
+        for tag, told in before.id_tags.items()
+        if told.status == "Accepted" and told.action == "Authorize" and told.at_us >= since_us
+    }
+    started = [
+        tx for tx in (*before.transactions.values(), *before.ended.values()) if tx.arrived_us >= since_us
+    ]
+    begun = {tx.connector_id for tx in started}
+    waiting = [
+        number
+        for number, other in before.connectors.items()
+        if number not in begun | {0, connector_id}
+        and (other.status == "Preparing" or (other.before == "Preparing" and other.since_us >= since_us))
+    ]
+    return len((tags | remote.keys()) - elsewhere) > len(started) + len(waiting)
 
 
 def availability_persists(step: Step) -> Iterable[Found] | Unknown | None:

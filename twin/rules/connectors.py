@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 from twin.model import Severity
-from twin.protocol.connectors import CONNECTOR_0_STATUSES, TRANSITIONS, omitted_between
+from twin.protocol.connectors import CONNECTOR_0_STATUSES, IN_TRANSACTION, TRANSITIONS, omitted_between
 from twin.protocol.fold import integer, word
+from twin.protocol.state import Connector
 from twin.rules.step import NO_CERTIFICATE, NO_CONNECTOR, NO_EARLIER_STATUS, NO_VALUE, Found, Step, Unknown
 
 _EV_ERROR_STATUSES = ("Preparing", "SuspendedEV", "SuspendedEVSE", "Finishing")
+_AFTER_TRANSACTION = ("Finishing", "Available", "Unavailable")
 _NO_STATUS = Unknown("no status in the message")
 _NO_FAULT_BEGIN = Unknown("the status before the fault was not seen")
 
@@ -154,7 +156,8 @@ def fault_returns(step: Step) -> Iterable[Found] | Unknown | None:
     """A cleared fault returns to the status before the fault.
 
     OCPP 1.6 §4.9, I1 to I8. Pitfalls: what happened meanwhile explains another status: the transaction ended,
-    the car left or came, the availability was changed; after a boot or a connection nothing is known.
+    with the fault or before it was reported, the car left or came, the availability was changed; after a boot
+    or a connection nothing is known.
     """
     connector_id, status = _report(step)
     known = step.before.connectors.get(connector_id) if connector_id is not None else None
@@ -168,13 +171,16 @@ def fault_returns(step: Step) -> Iterable[Found] | Unknown | None:
     stopped = step.before.last_stop.get(connector_id)
     if status == earlier or (stopped is not None and stopped.stop_arrived_us >= known.since_us):
         return None
+    if earlier in IN_TRANSACTION and status in _AFTER_TRANSACTION and _has_ended(step, known):
+        return None
     available = step.before.availability.get(connector_id) or step.before.availability.get(0)
     if available is not None and available.at_us >= known.since_us:
         return None
     plugged = earlier in ("Available", "Finishing") and status == "Preparing"
     left = earlier in ("Preparing", "Finishing") and status == "Available"
     held = {earlier, status} <= {"Charging", "SuspendedEV", "SuspendedEVSE"}
-    if plugged or left or held:
+    timed_out = earlier == "Preparing" and status == "Finishing" and _had_time_out(step, known)  # B6
+    if plugged or left or held or timed_out:
         return None
     return [
         Found(
@@ -183,6 +189,20 @@ def fault_returns(step: Step) -> Iterable[Found] | Unknown | None:
             evidence=(known.seq,),
         )
     ]
+
+
+def _has_ended(step: Step, faulted: Connector) -> bool:
+    """Whether the transaction ended: its StopTransaction may still be on the way, and S010 waits for it."""
+    open_ = any(tx.connector_id == _report(step)[0] for tx in step.before.transactions.values())
+    soon = step.event.at_us - faulted.since_us <= step.before.patience.status_us
+    return not open_ or soon or bool(step.before.failing)
+
+
+def _had_time_out(step: Step, faulted: Connector) -> bool:
+    """Whether ConnectionTimeOut may have passed since the status before the fault."""
+    known = step.seconds_in_force("ConnectionTimeOut")
+    since_us = faulted.changed_us[-2] if len(faulted.changed_us) > 1 else 0
+    return known is None or step.event.at_us - since_us >= known[0] * 1_000_000
 
 
 def error_code_fits_product(step: Step) -> Iterable[Found] | Unknown | None:

@@ -29,6 +29,7 @@ _REFUSABLE = frozenset(
 )  # fmt: skip
 _FREE_TEXT = frozenset({"info", "data", "errorDescription", "description"})
 _SOON_US = 1_000_000
+_NO_TIME_S = 5  # before the end of the link: no answer was owed yet
 _CAPTURE_MARKS = ("truncated", "abbreviated", "reconstructed")
 _UNREADABLE = Unknown("the frame is broken: its payload cannot be judged")
 _NO_ACTION = Unknown("the action is not one of OCPP 1.6")
@@ -163,23 +164,26 @@ def every_call_answered(step: Step) -> Iterable[Found] | Unknown | None:
 
     OCPP-J §4.1.1, ER 3.82. Pitfalls: the station's time-out is its MessageTimeout; that of the CSMS is left
     to it, so an unanswered CALL to a station that no certificate gives a time is a warning, and so is a
-    WebSocket that ended first; a Rejected station shall not answer (B004); an unanswered transaction message
-    of the station is T023.
+    WebSocket that ended first; where it ended within five seconds nobody owed the answer yet: a note; a
+    station that is or was Rejected meanwhile shall not answer (B004); an unanswered transaction message of
+    the station is T023.
     """
     event = step.event
     if event.asked is None or event.asked.malformed:
         return None
-    if event.sender is Side.CSMS and step.before.registration is Registration.REJECTED:
+    if event.sender is Side.CSMS and step.before.was_rejected(event.asked.frame.at_us):
         return None
     if event.asked.frame.facts.get("interpolated"):
         return NO_TIMES
     if unanswered_in_a_cut_log(step):
         return CUT
-    if event.why == "link ended":
-        return [
-            Found(detail=f"{event.action[:40]} unanswered when the link ended", severity=Severity.WARNING)
-        ]
     waited_s = (event.at_us - event.asked.frame.at_us) / 1e6
+    if event.why == "link ended":
+        detail = f"{event.action[:40]} unanswered when the link ended"
+        if waited_s <= _NO_TIME_S:
+            detail += f" {waited_s:.1f} s later"
+            return [Found(detail=detail, severity=Severity.NOTE, fault=Fault.NOBODY, key="soon")]
+        return [Found(detail=detail, severity=Severity.WARNING)]
     soft = event.sender is Side.CSMS and step.profile.certificate is None  # 4.1.1: the asker's own choice
     severity = Severity.WARNING if soft else None
     return [Found(detail=f"{event.action[:40]} unanswered for {waited_s:g} s", severity=severity)]
@@ -301,6 +305,7 @@ def printable_ascii(step: Step) -> Iterable[Found] | Unknown | None:
         Found(
             detail=f"{step.event.action[:40]} {path[:60]}: not printable ASCII",
             severity=None if hard else Severity.NOTE,
+            fault=Fault.CSMS if path.startswith("/unknownKey") else None,  # an echo of its own key
             key=_INDEX.sub("/*", path)[:60],
         )
     ]

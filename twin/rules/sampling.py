@@ -66,7 +66,7 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
 
     OCPP 1.6 §9.1.5, TC_071. Pitfalls: begin or end of the interval are both on the grid; the midnight may be
     that of any time zone, in quarters of an hour; a second beside it is a warning, a tenth of a second
-    nothing.
+    nothing; what waited in the queue may be older than the value in force.
     """
     stamps_us = {s.stamp_us for s in step.meter_values if s.context == CLOCK and s.stamp_us is not None}
     if not stamps_us:
@@ -77,7 +77,11 @@ def aligned_to_the_clock(step: Step) -> Iterable[Found] | Unknown | None:
     interval_us, grid_us = known[0] * 1_000_000, step.profile.tolerances.grid_us
     if interval_us <= 0:
         return None
+    written = step.before.config.get("clockaligneddatainterval")
+    since_us = written.at_us + (step.before.clock.offset_us or 0) if written is not None else None
     for stamp_us in sorted(stamps_us):
+        if since_us is not None and stamp_us <= since_us:
+            continue  # taken under an earlier value
         off_us = _beside_us(stamp_us, interval_us)
         if off_us <= grid_us // 10:
             continue

@@ -65,13 +65,17 @@ def known_but_not_supported(step: Step) -> Iterable[Found] | Unknown | None:
 def refuses_properly(step: Step) -> Iterable[Found] | Unknown | None:
     """An action outside the certificate gets no InternalError or GenericError and does not time out.
 
-    OCPP-J 1.6 table 7. Pitfalls: a link that ended first explains a missing answer.
+    OCPP-J 1.6 table 7. Pitfalls: a link that ended first explains a missing answer, and so does a station
+    that was Rejected when it was asked (4.2).
     """
     if step.profile.certificate is None:
         return NO_CERTIFICATE
     if not _outside(step):
         return None
     timed_out = step.event.kind is EventKind.TIMED_OUT and step.event.why == "expired"
+    asked = step.event.asked
+    if timed_out and asked is not None and step.before.was_rejected(asked.frame.at_us):
+        return None
     if not timed_out and _code(step) not in ("InternalError", "GenericError"):
         return None
     return [Found(detail=f"{step.event.action}: {_code(step) or 'no answer'}", key=step.event.action)]

@@ -34,8 +34,9 @@ def reason_fits(step: Step) -> Iterable[Found] | Unknown | None:
     """StopTransaction.reason fits the traffic.
 
     OCPP 1.6 §4.10, §6.49, §7.36. Pitfalls: an error only where the traffic contradicts it; causes can
-    coincide; some stacks use DeAuthorized after a refused Authorize; a missing reason means Local; a station
-    that goes on speaking after PowerLoss may have a supply that outlasts it: a note.
+    coincide; some stacks use DeAuthorized after a refused Authorize; a missing reason means Local; a
+    transaction whose StartTransaction was still queued when Reset came had begun before it; a station that
+    goes on speaking after PowerLoss may have a supply that outlasts it: a note.
     """
     if step.event.kind is EventKind.OVERDUE:
         return _never_gone(step)
@@ -56,7 +57,7 @@ def reason_fits(step: Step) -> Iterable[Found] | Unknown | None:
         asked = before.requests.get(("Reset", None))
         if asked is not None and not asked.status and f"{asked.payload.get('type')}Reset" == reason:
             return None
-        if reset is None or f"{reset.kind}Reset" != reason or reset.at_us < transaction.arrived_us:
+        if reset is None or f"{reset.kind}Reset" != reason or reset.at_us < _begun_us(step, transaction):
             why = f"no Reset {reason.removesuffix('Reset')} was accepted"
     elif reason == "UnlockCommand":
         certificate = step.profile.certificate
@@ -314,7 +315,8 @@ def reset_stops_and_boots(step: Step) -> Iterable[Found] | Unknown | None:
     """An accepted Reset stops every open transaction, and the station boots.
 
     OCPP 1.6 §5.14, TC_015, TC_016: Soft before the boot, Hard before or after it. Pitfalls: Rejected is
-    allowed; a boot may take minutes, so five are granted.
+    allowed; a boot may take minutes, so five are granted; what waits behind a message that failed, for the
+    link ended or it was refused, comes after it (3.7).
     """
     before = step.before
     if step.event.kind is EventKind.OVERDUE:
@@ -332,7 +334,7 @@ def reset_stops_and_boots(step: Step) -> Iterable[Found] | Unknown | None:
     if reset is None or (before.last_boot_us is not None and reset.at_us < before.last_boot_us):
         return _NO_RESET
     left = [number for number in reset.transactions if number in before.transactions]
-    if reset.kind != "Soft" or not left:
+    if reset.kind != "Soft" or not left or before.failing:
         return None
     return [
         Found(
@@ -373,6 +375,16 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
             provenance=key.provenance,
         )
     ]
+
+
+def _begun_us(step: Step, transaction: Transaction) -> int:
+    """When it began by the recorder's clock: by its own stamp where StartTransaction came late."""
+    clock = step.before.clock
+    offset_us = clock.offset_us if clock.offset_us is not None else clock.csms_us or 0
+    started_us = transaction.started_us
+    return (
+        transaction.arrived_us if started_us is None else min(started_us - offset_us, transaction.arrived_us)
+    )
 
 
 def _may_know_tags(step: Step) -> bool:

@@ -133,6 +133,8 @@ FOLDS: dict[tuple[EventKind, str], Callable[[StationState, Event], StationState]
     (EventKind.NOTED, ""): connection.noted,
     (EventKind.CALLED, "BootNotification"): boot.called,
     (EventKind.ANSWERED, "BootNotification"): boot.answered,
+    (EventKind.REFUSED, "BootNotification"): boot.failed,
+    (EventKind.TIMED_OUT, "BootNotification"): boot.failed,
     (EventKind.CALLED, "Heartbeat"): boot.heartbeat_called,
     (EventKind.ANSWERED, "Heartbeat"): boot.heartbeat_answered,
     (EventKind.CALLED, "StatusNotification"): connectors.status_called,

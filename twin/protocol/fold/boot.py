@@ -41,6 +41,8 @@ def called(state: StationState, event: Event) -> StationState:
     state = replace(
         state,
         asked_boot_us=None,
+        boot_failed=False,
+        retry_not_before_us=None,
         registration=Registration.SENT,
         boot_seq=seq,
         boot=payload,
@@ -78,9 +80,12 @@ def answered(state: StationState, event: Event) -> StationState:
     retry_us = None
     if registration is not Registration.ACCEPTED and interval_s is not None:
         retry_us = event.at_us + interval_s * waits.SECOND_US
+    rejected = registration is Registration.REJECTED
     state = replace(
         state,
         registration=registration,
+        rejected=rejected,
+        rejected_until_us=event.at_us if state.rejected and not rejected else state.rejected_until_us,
         accepted_us=event.at_us if registration is Registration.ACCEPTED else None,
         retry_not_before_us=retry_us,
         retry_interval_s=interval_s if registration is not Registration.ACCEPTED else None,
@@ -100,6 +105,11 @@ def answered(state: StationState, event: Event) -> StationState:
     if interval_s is not None and interval_s > 0:
         return configure(state, event, Source.BOOT, ("HeartbeatInterval", str(interval_s)))
     return state
+
+
+def failed(state: StationState, event: Event) -> StationState:
+    """No answer that can be read, or a CALLERROR: the station asks again (4.2)."""
+    return replace(state, boot_failed=True)
 
 
 def heartbeat_called(state: StationState, event: Event) -> StationState:

@@ -8,6 +8,7 @@ from twin.protocol.state import Outage, Socket, StationState, Wait
 
 _REMEMBERED_ATTEMPTS = 8
 _REMEMBERED_OUTAGES = 16
+EDGE_US = 5_000_000  # of an outage: the two clocks differ
 _HEARTBEAT_S, _TIMEOUT_S = 300, 60  # where neither was observed nor certified: rather too long
 
 
@@ -22,7 +23,8 @@ def opened(state: StationState, event: Event) -> StationState:
     outages = old.outages
     if old.ended_us is not None and whole and not others:
         seq = frame.seq if frame else 0
-        outages = (*outages, Outage(old.ended_us, event.at_us, seq))[-_REMEMBERED_OUTAGES:]
+        outage = Outage(old.ended_us, event.at_us, seq, old.ended_abruptly)
+        outages = (*outages, outage)[-_REMEMBERED_OUTAGES:]
     socket = Socket(
         whole=whole,
         opened_us=event.at_us,
@@ -64,7 +66,8 @@ def closed(state: StationState, event: Event) -> StationState:
         others = {link: since for link, since in state.socket.others.items() if link != event.link}
         state = replace(state, socket=replace(state.socket, others=others))
         return state if others else waits.end(state, Wait.OLD_LINK_ENDS)
-    socket = replace(state.socket, ended_us=event.at_us)
+    abrupt = event.frame is not None and bool(event.frame.facts.get("abrupt"))
+    socket = replace(state.socket, ended_us=event.at_us, ended_abruptly=abrupt)
     return waits.link_ended(replace(state, link_open_us=None, socket=socket, calling_us=None))
 
 
@@ -98,7 +101,8 @@ def refused(state: StationState, event: Event) -> StationState:
     if event.frame is None:
         return state
     errors = (*state.socket.errors, event.frame.seq)[-_REMEMBERED_ATTEMPTS:]
-    return replace(state, socket=replace(state.socket, errors=errors, error_us=event.at_us))
+    errors_us = (*state.socket.errors_us, event.at_us)[-_REMEMBERED_ATTEMPTS:]
+    return replace(state, socket=replace(state.socket, errors=errors, errors_us=errors_us))
 
 
 def sent_live(state: StationState, seq: int) -> StationState:
@@ -106,6 +110,20 @@ def sent_live(state: StationState, seq: int) -> StationState:
     if state.socket.live_seq is not None:
         return state
     return replace(state, socket=replace(state.socket, live_seq=seq))
+
+
+def ran_on(state: StationState, seq: int, stamp_us: int, transaction_id: int) -> StationState:
+    """A sample taken in the outage before, of a transaction from before it: the first is kept (rule H011)."""
+    outage = state.socket.outages[-1] if state.socket.outages else None
+    if outage is None or outage.until_us != state.socket.opened_us or state.socket.ran_on is not None:
+        return state
+    running = state.transactions.get(transaction_id)
+    if running is None or running.arrived_us > outage.from_us:
+        return state
+    at_us = stamp_us - (state.clock.offset_us or state.clock.csms_us or 0)
+    if not outage.from_us + EDGE_US < at_us < outage.until_us - EDGE_US:
+        return state
+    return replace(state, socket=replace(state.socket, ran_on=(seq, transaction_id)))
 
 
 def from_queue(state: StationState, seq: int) -> StationState:

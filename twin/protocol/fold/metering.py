@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from twin.model import Event
 from twin.protocol import metering
 from twin.protocol.fold.boot import told_time
-from twin.protocol.fold.connection import from_queue, sent_live
+from twin.protocol.fold.connection import from_queue, ran_on, sent_live
 from twin.protocol.fold.payloads import REMEMBERED, integer, newest, payload_of
 from twin.protocol.state import SampleSet, StationState, Transaction
 
@@ -53,7 +53,9 @@ def meter_called(state: StationState, event: Event) -> StationState:
         state = told_time(state, event, latest_us)
     if queued is None or transaction_id is None:
         return state  # 3.7: only what belongs to a transaction waits its turn
-    return from_queue(state, seq) if queued else sent_live(state, seq)
+    if not queued or latest_us is None:
+        return sent_live(state, seq)
+    return from_queue(ran_on(state, seq, latest_us, transaction_id), seq)
 
 
 def advance(transaction: Transaction, sample: metering.Sample, seq: int) -> Transaction:

@@ -36,7 +36,8 @@ from twin.protocol.state import (
 
 BOOT_REASONS = ("PowerLoss", "Reboot")  # 7.36: the station was gone
 _STOPS = (
-    Wait.STOP_AFTER_REMOTE, Wait.STOP_AFTER_REFUSAL, Wait.STOP_AFTER_UNPLUG, Wait.STOP_AFTER_RESET
+    Wait.STOP_AFTER_REMOTE, Wait.STOP_AFTER_REFUSAL, Wait.STOP_AFTER_UNPLUG, Wait.STOP_AFTER_RESET,
+    Wait.STOP_BEFORE_REMOTE,
 )  # fmt: skip
 _MOST_FAILING = 16
 _MOST_NOTICES = 8
@@ -198,6 +199,12 @@ def remote_start_answered(state: StationState, event: Event) -> StationState:
     tag, connector_id = word(asked.get("idTag")).casefold(), integer(asked.get("connectorId"))
     told = RemoteStart(event.frame.seq, event.at_us, connector_id)
     state = replace(state, remote_starts=newest({**state.remote_starts, tag: told}, REMEMBERED_WORDS))
+    running = state.transaction_on(connector_id) if connector_id is not None else None
+    if running is not None and event.asked and running.arrived_us < event.asked.frame.at_us:
+        state = waits.begin(
+            state, Wait.STOP_BEFORE_REMOTE, event, state.patience.status_us,
+            key=running.transaction_id, connector_id=connector_id, transaction_id=running.transaction_id,
+        )  # fmt: skip
     timeout_s = state.count_in_force("ConnectionTimeOut")
     if not timeout_s:
         return state
