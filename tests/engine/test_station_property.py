@@ -185,7 +185,6 @@ HARDSHIPS: dict[str, str] = {
     "J010": "unanswered",  # Rejected: nothing may be answered
     "N004": "no answer",
     "B002": "while BootNotification is unanswered",
-    "B003": "BootNotification",  # Pending for 300 s, and power was cut in between
     "B007": "unanswered while Pending",
     "T008": "is open",  # the answer to Start went with the link: Start came twice, with two ids
     "R003": "overtakes a failed",  # repeated after an answer that never arrived, then given up
