@@ -1,6 +1,7 @@
 """Our reading of the Core cases, driven against the model: all pass, and broken stations fail some."""
 
 import itertools
+import json
 import random
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 
 from twin.certificate.case_words import Applies, Case
 from twin.certificate.cases import CASES, case_named
-from twin.engine.case_hands import lacks, variant_for
+from twin.engine.case_hands import ModelHands, lacks, variant_for
 from twin.engine.certify import (
     SAYS_THE_SAME,
     CaseVerdict,
@@ -20,6 +21,7 @@ from twin.engine.certify import (
     judge,
 )
 from twin.engine.checked import check_frames
+from twin.engine.examiner import Examiner
 from twin.engine.station import PROFILES, QUIRKS, Behaviour
 from twin.model import Fault, Severity
 from twin.rules import RULES
@@ -147,6 +149,45 @@ def test_traffic_that_stops_half_way_passes_nothing() -> None:
         half = judge(named(case_id), examiner, frames[: len(frames) // 2])
         assert whole.verdict is CaseVerdict.PASSED
         assert half.verdict is not CaseVerdict.PASSED
+
+
+def test_a_case_whose_configuration_was_never_told_is_not_passed() -> None:
+    """Never passed for a capture in which what it rests on was not observed."""
+    case = named("TC_026")
+    frames, examiner = drive(case, PROFILES["certified"])
+    silent = [
+        msgspec.structs.replace(frame, text=(frame.text or "").replace("LocalPreAuthorize", "VendorKey"))
+        if frame.text and "configurationKey" in frame.text
+        else frame
+        for frame in frames
+    ]
+    judged = judge(case, examiner, silent)
+    assert judged.verdict is CaseVerdict.INCONCLUSIVE
+    assert "LocalPreAuthorize was not observed" in judged.why
+
+
+@pytest.mark.parametrize("told", [None, 5, "x", [None, {"key": 7}, {}]])
+def test_a_configuration_of_any_shape_ends_in_a_verdict(told: object) -> None:
+    ids = itertools.count(1)
+    examiner = Examiner(
+        named("TC_027"),
+        ModelHands(lambda act, now_us: None, lambda act, at_us: None, 1),
+        new_message_id=lambda: f"c{next(ids)}",
+        new_transaction_id=lambda: 1,
+    )
+    now_us = 0
+    examiner.connected(now_us)
+    examiner.receive('[2,"s1","BootNotification",{"chargePointVendor":"v","chargePointModel":"m"}]', now_us)
+    for _ in range(500):
+        for command in examiner.take():
+            message = json.loads(getattr(command, "text", "[0]"))
+            if message[0] == 2:
+                examiner.receive(json.dumps([3, message[1], {"configurationKey": told}]), now_us)
+        if examiner.done or (due_us := examiner.next_timer()) is None:
+            break
+        now_us = due_us
+        examiner.handle_timer(now_us)
+    assert examiner.done
 
 
 def test_all_cases_make_one_capture() -> None:

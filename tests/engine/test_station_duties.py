@@ -76,15 +76,18 @@ class ByHand:
         self.station.receive(json.dumps(elements), self.now_us)
         return self.take()
 
-    def accept_all(self) -> None:
-        """Answer every CALL until there is none."""
+    def accept_all(self, but: str = "") -> None:
+        """Answer every CALL until there is none, or one of the action ``but``."""
         now = "2026-11-22T00:00:00.000Z"
         tags = {"idTagInfo": {"status": "Accepted"}}
         answers = {"BootNotification": {"status": "Accepted", "interval": 300, "currentTime": now}}
         answers |= {"Authorize": tags, "StartTransaction": tags | {"transactionId": 7}}
         while waiting := list(self.station.uplink.in_flight):
             text = next(c.text for c in reversed(self.log) if isinstance(c, Send) and waiting[0] in c.text)
-            self.say(3, waiting[0], answers.get(json.loads(text)[2], {}))
+            action = json.loads(text)[2]
+            if action == but:
+                return
+            self.say(3, waiting[0], answers.get(action, {}))
 
     def boots(self) -> int:
         return sum(isinstance(c, Send) and "BootNotification" in c.text for c in self.log)
@@ -232,3 +235,44 @@ def test_a_number_that_is_none_stops_nothing() -> None:
     acts: list[tuple[float, Act]] = [(70, plug(1)), (75, tag("TAG0001")), (200, unplug(1))]
     frames = talk(station(behaviour, acts), csms(Script(interval_s=30, stimuli=[write])), for_s=260)
     assert len(calls(frames, "StopTransaction")) == 1
+
+
+def test_a_lost_link_is_an_attempt_only_where_that_is_chosen() -> None:
+    """3.7.1 is silent on it; three attempts are configured."""
+    for counts, delivered in ((False, 1), (True, 0)):
+        one = ByHand(Behaviour(connectors=1, link_loss_counts=counts))
+        one.later(5)
+        one.connect()
+        one.accept_all()
+        one.station.act(plug(1), one.now_us)
+        one.station.act(tag("TAG0001"), one.now_us)
+        one.take()
+        one.accept_all(but="StartTransaction")
+        for _ in range(2):
+            one.drop()
+            one.later(90)
+            one.connect()
+            one.accept_all(but="StartTransaction")
+        start = next(c.text for c in reversed(one.log) if isinstance(c, Send) and "StartTr" in c.text)
+        one.say(4, json.loads(start)[1], "InternalError", "", {})
+        one.later(400)
+        assert [queued.kind for queued in one.station.uplink.queue].count("start") == delivered
+
+
+def test_the_tag_that_runs_it_is_asked_about_only_where_that_is_chosen() -> None:
+    acts: list[tuple[float, Act]] = [(60, plug(1)), (65, tag("TAG0001")), (200, tag("TAG0001"))]
+    for asks, number in ((False, 1), (True, 2)):
+        frames = talk(station(Behaviour(connectors=1, stop_authorize=asks), acts), csms(), for_s=230)
+        assert len(calls(frames, "Authorize")) == number
+        assert len(calls(frames, "StopTransaction")) == 1
+
+
+def test_authorize_remote_requests_may_be_read_only() -> None:
+    for access, status in (("RW", "Accepted"), ("R", "Rejected")):
+        one = ByHand(Behaviour(connectors=1, remote_key=access))  # type: ignore[arg-type]  # one of two words
+        one.later(5)
+        one.connect()
+        one.accept_all()
+        one.say(2, "c1", "ChangeConfiguration", {"key": "AuthorizeRemoteTxRequests", "value": "false"})
+        one.later(1)
+        assert any(isinstance(c, Send) and f'"c1",{{"status":"{status}"}}' in c.text for c in one.log)
