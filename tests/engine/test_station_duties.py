@@ -255,7 +255,7 @@ def test_a_lost_link_is_an_attempt_only_where_that_is_chosen() -> None:
             one.accept_all(but="StartTransaction")
         start = next(c.text for c in reversed(one.log) if isinstance(c, Send) and "StartTr" in c.text)
         one.say(4, json.loads(start)[1], "InternalError", "", {})
-        one.later(400)
+        one.later(1)
         assert [queued.kind for queued in one.station.uplink.queue].count("start") == delivered
 
 
