@@ -272,7 +272,7 @@ def stop_on_the_way() -> Play:
 
 
 def booted_twice(abrupt: bool) -> Play:
-    p = boots(spec()) << ended(abrupt=abrupt) << after(5)
+    p = boots(spec()) << after(2) << ended(abrupt=abrupt) << after(5)
     p.link = "again"
     return boots(p << opened())
 
@@ -363,6 +363,68 @@ def asked_while_rejected(answer: str) -> Play:
     p = boots(play(OTMK) << opened(), "Rejected") << after(299)
     p << Said(Side.CSMS, text(2, "c1", "GetDiagnostics", {"location": "ftp://example.org"}))
     return boots(p << after(2), answer) << after(31)
+
+
+def answer_crosses(waits_s: float) -> Play:
+    """The connection ends right after the answer to BootNotification, or a while later."""
+    p = boots(play(SPEC) << opened(), "Pending") << after(waits_s) << ended(abrupt=False) << after(2)
+    p.link = "again"
+    return boots(p << opened())
+
+
+def flawed_boot(flawed: bool) -> Play:
+    """BootNotification is answered with four elements; the station takes that for what it says."""
+    p = play(SPEC) << opened() << Said(Side.STATION, text(2, "b1", "BootNotification", WHO)) << after(0.1)
+    conf = {"status": "Accepted", "currentTime": stamp(now_s(p)), "interval": 300}
+    return status(p << Said(Side.CSMS, text(3, "b1", conf, {})) if flawed else p, "Available")
+
+
+def flawed_authorize(flawed: bool) -> Play:
+    p = reads(spec(), ("LocalPreAuthorize", "false", False))
+    p << Said(Side.STATION, text(2, "a1", "Authorize", {"idTag": "TAG"})) << after(0.1)
+    elements = (3, "a1", {"idTagInfo": {"status": "Accepted"}}, {})
+    return start(p << Said(Side.CSMS, text(*elements)) if flawed else p)
+
+
+def started_again(answer_arrived: bool) -> Play:
+    """The link ends with the answer to StartTransaction, which is sent again and gets another id."""
+    p = authorize(spec())
+    at_s = now_s(p)
+    p = start(p, at_s=at_s)
+    if not answer_arrived:
+        p = start(outage(p, 2), 1, 8, at_s=at_s)
+    p = status(p, "Charging") << after(60)
+    p.csms("RemoteStopTransaction", {"transactionId": 7}, {"status": "Rejected"}) << after(30)
+    return start(authorize(stop(p, 1000, 7 if answer_arrived else 8)), 1, 9)
+
+
+def no_usable_id(number: Any) -> Play:
+    p = status(spec(), "Available")
+    conf = {"transactionId": number, "idTagInfo": {"status": "Accepted"}}
+    p = status(start(authorize(p), answer=conf), "Charging") << after(20)
+    return stop(p, 1000, -1)
+
+
+def retried(attempts: str = "3", held_s: float = 0) -> Play:
+    """A refused StopTransaction is sent again after a minute, or as late as another CALL holds it up."""
+    keys = (("TransactionMessageAttempts", "3", False), ("TransactionMessageRetryInterval", "60", False))
+    p = reads(spec().started(), *keys)
+    at_s = now_s(p)
+    stop(p, at_s=at_s, answer="InternalError") << after(59.9)
+    if attempts != "3":
+        writes(p, "TransactionMessageAttempts", attempts)
+    if held_s:
+        p.station("Heartbeat", {}, {"currentTime": stamp(now_s(p))}, took_s=held_s)
+    return stop(p, at_s=at_s)
+
+
+def reset_cut_off(calling: bool) -> Play:
+    """After Reset the link is lost while another CALL is unanswered, or with nothing to wait for."""
+    p = status(start(authorize(spec())), "Charging")
+    p.csms("Reset", {"type": "Soft"}, {"status": "Accepted"})
+    if calling:
+        p.station("Heartbeat", {})
+    return boots(outage(p << after(0.1), 30))
 
 
 LOCAL = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
@@ -532,6 +594,23 @@ CASES: tuple[Case, ...] = (
     Case("T021 it obeys", lambda: remote_stop("Remote"), (), ("T021",)),
     Case("M002 midnight of another zone", lambda: aligned("2026-09-22T00:00:00+05:45"), ("M002",)),
     Case("M002 no midnight at all", lambda: aligned("2026-09-22T00:07:00+05:45"), (), ("M002",)),
+    # the CSMS's answer crosses the end of the link, or has a flaw
+    Case("B003 the answer crossed the end", lambda: answer_crosses(0.2), ("B003", "B013")),
+    Case("B003 it did not", lambda: answer_crosses(20), (), ("B003",)),
+    Case("B002 a flawed answer", lambda: flawed_boot(flawed=True), ("B002",)),
+    Case("B002 no answer", lambda: flawed_boot(flawed=False), (), ("B002",)),
+    Case("T001 a flawed answer", lambda: flawed_authorize(flawed=True), ("T001",)),
+    Case("T001 no answer", lambda: flawed_authorize(flawed=False), (), ("T001",)),
+    Case("T021 the first id never arrived", lambda: started_again(False), ("T021", "T008", "T011")),
+    Case("T021 it did", lambda: started_again(True), (), ("T021",)),
+    # ER 3.18: no id, so -1
+    Case("T011 no usable id", lambda: no_usable_id("x"), ("T011", "S010")),
+    Case("T011 a usable one", lambda: no_usable_id(7), (), ("T011",)),
+    # 3.7.1: a retry
+    Case("R002 held up by another CALL", lambda: retried(held_s=40), ("R002",)),
+    Case("R006 fewer since it was sent", lambda: retried("1"), ("R006",)),
+    Case("T028 cut off", lambda: reset_cut_off(calling=True), ("T028",)),
+    Case("T028 not cut off", lambda: reset_cut_off(calling=False), (), ("T028",)),
     # OCPP-J 4.1.1: nobody owes an answer within a few seconds
     Case("J010 the link ends at once", lambda: link_ends(1.9), severities={"J010": "note"}),
     Case("J010 the link ends later", lambda: link_ends(8), severities={"J010": "warning"}),
@@ -549,8 +628,8 @@ CASES: tuple[Case, ...] = (
     Case("S008 the fault ended the transaction", lambda: fault_after_stop(stops=True), ("S008",)),
     Case("S008 its StopTransaction is on the way", stop_on_the_way, ("S008",)),
     Case("S008 the transaction goes on", lambda: fault_after_stop(stops=False), (), ("S008",)),
-    Case("S008 ConnectionTimeOut passed (B6)", lambda: fault_while_preparing(60), ("S008",)),
-    Case("S008 it did not", lambda: fault_while_preparing(5), (), ("S008",)),
+    Case("S008 time-out passed (B6)", lambda: fault_while_preparing(60), severities={"S008": "note"}),
+    Case("S008 it did not", lambda: fault_while_preparing(5), severities={"S008": "warning"}),
     # 4.2: power that is cut again, and a BootNotification that failed
     Case("B013 cut off", lambda: booted_twice(abrupt=True), (), (), {"B013": "note"}),
     Case("B013 an orderly end", lambda: booted_twice(abrupt=False), (), (), {"B013": "warning"}),

@@ -72,6 +72,7 @@ class Outage(msgspec.Struct, frozen=True):
     until_us: int
     seq: int  # the frame that opened the next
     abrupt: bool = False  # it ended without a Close frame: the network or the power went
+    calling: bool = False  # while a CALL of the station was unanswered: what waited was not sent
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,7 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
     live_seq: int | None = None
     ended_us: int | None = None  # of the connection before
     ended_abruptly: bool = False
+    ended_calling: bool = False
     ran_on: tuple[int, int] | None = None  # a sample from within the outage: its frame and transactionId
     outages: tuple[Outage, ...] = ()
 
@@ -325,7 +327,10 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     boots_us: tuple[int, ...] = ()
     asked_boot_us: int | None = None  # the newest BootNotification was triggered: no reboot
     boot_failed: bool = False  # the newest BootNotification got a CALLERROR, or no answer
-    rejected: bool = False  # until another answer
+    boot_answered_us: int = 0
+    boot_unclear: bool = False  # or an answer that can be read one way or the other
+    unread_us: int = 0  # the newest answer of the CSMS that a framing flaw spoils
+    rejected: bool = False  # or may think so: until another answer
     rejected_until_us: int = 0
     accepted_us: int | None = None
     retry_not_before_us: int | None = None
@@ -369,6 +374,7 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
     last_exchange_us: int | None = None
     last_exchange_seq: int = 0
     calling_us: int | None = None  # since when a CALL of the station is unanswered
+    stuck: bool = False  # MeterValues of no transaction failed, and nothing of the queue was sent since
     freed_us: int = 0  # when one that failed or took long was over, and what had waited for it
     blocked_us: int = 0  # how long such CALLs have held it up in all
     awaited: Mapping[tuple[Wait, int | None], Awaited] = {}
@@ -407,6 +413,15 @@ class StationState(msgspec.Struct, frozen=True, kw_only=True):
         outage = self.socket.outages[-1] if self.socket.outages else None
         booted_us = self.last_boot_us or 0
         return outage is not None and outage.abrupt and booted_us <= outage.from_us
+
+    @property
+    def queue_waits(self) -> bool:
+        """Whether transaction messages may wait behind one that failed (3.7)."""
+        return self.stuck or bool(self.failing)
+
+    def held_up(self, since_us: int, now_us: int) -> bool:
+        """Whether what is sent now may have waited since then for answers to other CALLs."""
+        return self.freed_us > since_us and now_us - self.freed_us < _CLOCKS_US
 
     def was_rejected(self, since_us: int) -> bool:
         """Whether the station was Rejected at any moment from then on (4.2: it answers nothing)."""

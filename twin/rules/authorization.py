@@ -7,7 +7,18 @@ from twin.protocol.connectors import IN_TRANSACTION
 from twin.protocol.fold import integer, word
 from twin.protocol.state import RemoteStart, Wait
 from twin.protocol.timestamps import parse_stamp
-from twin.rules.step import NO_BOOT, NO_OPENING, NO_STAMP, NO_VALUE, QUEUED, Found, InForce, Step, Unknown
+from twin.rules.step import (
+    NO_BOOT,
+    NO_OPENING,
+    NO_STAMP,
+    NO_VALUE,
+    QUEUED,
+    UNREAD,
+    Found,
+    InForce,
+    Step,
+    Unknown,
+)
 
 _TRUE = "true"
 _LOCAL_WAYS = ("LocalPreAuthorize", "AuthorizationCacheEnabled", "LocalAuthListEnabled")
@@ -33,6 +44,8 @@ def authorized_before_start(step: Step) -> Iterable[Found] | Unknown | None:
         return None if tag else _NO_TAG
     if not before.known_from_boot:
         return NO_BOOT
+    if before.asked_tag[0] == tag and before.unread_us >= before.asked_tag[2]:
+        return UNREAD
     started = parse_stamp(word(step.payload.get("timestamp")))
     if started is None:
         return NO_STAMP
@@ -222,7 +235,7 @@ def _accepted_and_occupied(step: Step) -> list[Found] | None:
     """The transaction that was open when it was Accepted is open still."""
     awaited, before = step.event.awaited, step.before
     transaction = before.transactions.get(awaited.transaction_id or 0) if awaited is not None else None
-    if awaited is None or transaction is None or before.failing:
+    if awaited is None or transaction is None or before.queue_waits:
         return None
     return [
         Found(

@@ -14,6 +14,7 @@ from twin.rules.step import (
     NO_OPENING,
     NO_STAMP,
     NO_VALUE,
+    UNREAD,
     Found,
     Step,
     Unknown,
@@ -68,6 +69,8 @@ def silent_until_accepted(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if before.registration is Registration.SENT and step.may_be_cut(Side.CSMS):
         return CUT
+    if before.registration is Registration.SENT and before.boot_unclear:
+        return UNREAD
     soft = step.event.action == "SecurityEventNotification"
     return [
         Found(
@@ -285,6 +288,8 @@ def no_boot_loop(step: Step) -> Iterable[Found] | Unknown | None:
     apart_us = step.event.at_us - before.last_boot_us
     if step.may_be_cut(Side.CSMS):
         return CUT
+    if before.boot_unclear:
+        return UNREAD
     again = before.socket.boot_seq is None  # on another connection
     if before.boot_failed and (again or apart_us > step.profile.tolerances.boot_loop_us):
         return None

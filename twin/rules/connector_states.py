@@ -50,8 +50,10 @@ def status_fits_transaction(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     connector = before.connectors.get(awaited.connector_id)
     transaction = before.transaction_on(awaited.connector_id)
-    if connector is None or before.failing:
+    if connector is None or before.queue_waits:
         return None
+    if transaction is None and before.unanswered_starts.get(awaited.connector_id):
+        return None  # ER 3.18: it charges without an id
     if transaction is not None and connector.status not in IN_TRANSACTION:
         detail = f"connector {awaited.connector_id} {connector.status} while transaction "
         detail += f"{transaction.transaction_id} is open"
@@ -87,7 +89,8 @@ def _stopped_after_available(step: Step) -> list[Found] | Unknown | None:
         return QUEUED  # the present status goes first, the queue follows
     apart_us = step.event.at_us - connector.at_us
     between = transaction.latest_seq > connector.seq
-    if transaction.queued or step.before.failing or (apart_us <= _MOMENT_US and not between):
+    waited = step.before.queue_waits or step.before.held_up(connector.at_us, step.event.at_us)
+    if transaction.queued or waited or (apart_us <= _MOMENT_US and not between):
         return None
     return [
         Found(

@@ -180,11 +180,13 @@ def fault_returns(step: Step) -> Iterable[Found] | Unknown | None:
     left = earlier in ("Preparing", "Finishing") and status == "Available"
     held = {earlier, status} <= {"Charging", "SuspendedEV", "SuspendedEVSE"}
     timed_out = earlier == "Preparing" and status == "Finishing" and _had_time_out(step, known)  # B6
-    if plugged or left or held or timed_out:
+    if plugged or left or held:
         return None
     return [
         Found(
-            detail=f"connector {connector_id}: {earlier}, then Faulted, then {status}",
+            detail=f"connector {connector_id}: {earlier}, then Faulted, then {status}"
+            + (", ConnectionTimeOut may have passed" if timed_out else ""),
+            severity=Severity.NOTE if timed_out else None,
             connector_id=connector_id,
             evidence=(known.seq,),
         )
@@ -195,7 +197,7 @@ def _has_ended(step: Step, faulted: Connector) -> bool:
     """Whether the transaction ended: its StopTransaction may still be on the way, and S010 waits for it."""
     open_ = any(tx.connector_id == _report(step)[0] for tx in step.before.transactions.values())
     soon = step.event.at_us - faulted.since_us <= step.before.patience.status_us
-    return not open_ or soon or bool(step.before.failing)
+    return not open_ or soon or step.before.queue_waits
 
 
 def _had_time_out(step: Step, faulted: Connector) -> bool:

@@ -162,7 +162,8 @@ def backs_off(step: Step) -> Iterable[Found] | Unknown | None:
 def queue_begins_at_once(step: Step) -> Iterable[Found] | Unknown | None:
     """What waited while the station was offline begins to be delivered within a minute of the connection.
 
-    OCPP 1.6 §3.7 ("as soon as possible"). Pitfalls: it waits for acceptance, and for a retry that is running.
+    OCPP 1.6 §3.7 ("as soon as possible"). Pitfalls: it waits for acceptance, for a retry (begun before the
+    outage too), and for the answers to other CALLs.
     """
     before, after = step.before, step.after
     if not before.socket.whole:
@@ -170,7 +171,9 @@ def queue_begins_at_once(step: Step) -> Iterable[Found] | Unknown | None:
     if after.socket.queue_seq is None or before.socket.queue_seq is not None:
         return None
     opened_us = before.socket.opened_us
-    if opened_us is None or (before.failing and before.failing[0].failed_us >= opened_us):
+    if opened_us is None or any(not failed.link_ended for failed in before.failing) or before.stuck:
+        return None
+    if before.held_up(opened_us, step.event.at_us):
         return None
     since_us = max(opened_us, before.accepted_us or 0)
     if step.event.at_us - since_us <= step.profile.tolerances.queue_us:

@@ -35,7 +35,8 @@ def retry_gaps(step: Step) -> Iterable[Found] | Unknown | None:
     """The wait before an attempt is the retry interval times the transmissions before it.
 
     OCPP 1.6 §3.7.1, ER 3.82. Pitfalls: some measure from the send, some from the failure: both are accepted,
-    each with 10 %; an attempt right after a new connection is fine.
+    each with 10 %; an attempt right after a new connection is fine, and one that had to wait for the answer
+    to another CALL may be late.
     """
     failed = _again(step)
     if failed is None or failed.link_ended:
@@ -55,6 +56,8 @@ def retry_gaps(step: Step) -> Iterable[Found] | Unknown | None:
         return None
     if min(gaps_us) <= wanted_us <= max(gaps_us):
         return None  # between the two readings
+    if min(gaps_us) > wanted_us and step.before.held_up(failed.failed_us, step.event.at_us):
+        return None
     return [
         Found(
             detail=f"{failed.action} sent again {gaps_us[0] / 1e6:.0f} s after its failure, "
@@ -159,7 +162,7 @@ def given_up(step: Step) -> Iterable[Found] | Unknown | None:
     """After the attempts a transaction message is skipped, and the next one goes on.
 
     OCPP 1.6 §3.7.1, ER 3.18. Pitfalls: a connection that ended in between is no attempt here; the number is
-    the total, the first transmission included.
+    the total, the first transmission included; what was lowered since the last one does not count.
     """
     failed = _again(step)
     if failed is None:
@@ -170,6 +173,9 @@ def given_up(step: Step) -> Iterable[Found] | Unknown | None:
     if step.before.socket.opened_us is None:
         return NO_OPENING
     if failed.attempts < max(known[0], 1):
+        return None
+    written = step.before.config.get("transactionmessageattempts")
+    if written is not None and written.at_us >= failed.sent_us:
         return None
     return [
         Found(

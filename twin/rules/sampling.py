@@ -289,7 +289,7 @@ def _gone_quiet(step: Step, interval_s: int) -> list[Found] | None:
     before, tolerances = step.before, step.profile.tolerances
     attempts = before.count_in_force("TransactionMessageAttempts")
     retrying = any(attempts is None or failed.attempts < attempts for failed in before.failing)
-    if interval_s <= 0 or retrying or before.link_open_us is None:
+    if interval_s <= 0 or retrying or before.stuck or before.link_open_us is None:
         return None
     quiet_us = (tolerances.missed_samples + 1) * interval_s * 1_000_000 + tolerances.timer_slack_us(
         interval_s * 1_000_000

@@ -148,6 +148,7 @@ NO_TIMES = Unknown("the capture has no times of its own")
 NO_CLOCK = Unknown("the capture has no clock of its own")
 NO_ID = Unknown("no transactionId in the message")
 NO_VENDOR = Unknown("no vendorId in the message")
+UNREAD = Unknown("the answer of the CSMS is malformed: how the station reads it is its own affair")
 DAMAGED = Unknown("the record was damaged by the capture")
 
 type Judge = Callable[[Step], Iterable[Found] | Unknown | None]

@@ -334,7 +334,7 @@ def reset_stops_and_boots(step: Step) -> Iterable[Found] | Unknown | None:
     if reset is None or (before.last_boot_us is not None and reset.at_us < before.last_boot_us):
         return _NO_RESET
     left = [number for number in reset.transactions if number in before.transactions]
-    if reset.kind != "Soft" or not left or before.failing:
+    if reset.kind != "Soft" or not left or before.queue_waits or _cut_off(step, reset.at_us):
         return None
     return [
         Found(
@@ -359,7 +359,7 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
     if step.event.kind is not EventKind.OVERDUE or key.value.casefold() != "true":
         return None
     awaited, before = step.event.awaited, step.before
-    if awaited is None or awaited.transaction_id not in before.transactions or before.failing:
+    if awaited is None or awaited.transaction_id not in before.transactions or before.queue_waits:
         return None
     connector = before.connectors.get(awaited.connector_id or 0)
     status = connector.status if connector else "unplugged"
@@ -375,6 +375,12 @@ def ev_disconnect_stops(step: Step) -> Iterable[Found] | Unknown | None:
             provenance=key.provenance,
         )
     ]
+
+
+def _cut_off(step: Step, reset_us: int) -> bool:
+    """Whether the link was lost while another CALL was unanswered: no Stop could be sent before."""
+    outage = step.before.socket.outages[-1] if step.before.socket.outages else None
+    return outage is not None and outage.from_us >= reset_us and outage.calling
 
 
 def _begun_us(step: Step, transaction: Transaction) -> int:
@@ -451,7 +457,7 @@ def _refused_and_obeyed(step: Step) -> list[Found] | Unknown | None:
 
 def _never_stopped(step: Step, what: str) -> list[Found] | None:
     awaited = step.event.awaited
-    if awaited is None or awaited.transaction_id not in step.before.transactions:
+    if awaited is None or awaited.transaction_id not in step.before.transactions or step.before.queue_waits:
         return None
     waited_s = (step.event.at_us - awaited.since_us) / 1e6
     return [

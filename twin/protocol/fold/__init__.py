@@ -50,7 +50,18 @@ def fold(state: StationState, event: Event) -> StationState:
         if event.kind in (EventKind.REFUSED, EventKind.TIMED_OUT):
             state = transactions.failed_notice(state, event)
     step = FOLDS.get((event.kind, event.action)) or FOLDS.get((event.kind, ""))
-    return state if step is None or hides_payload(event) else step(state, event)
+    if hides_payload(event):
+        return _unread(state, event)
+    return state if step is None else step(state, event)
+
+
+def _unread(state: StationState, event: Event) -> StationState:
+    """The answer cannot be read; a StartTransaction has no id from it (ER 3.18)."""
+    if event.kind is not EventKind.ANSWERED:
+        return state
+    if event.action == "StartTransaction":
+        state = transactions.start_failed(state, event)
+    return boot.unread(state, event)
 
 
 def _requested(state: StationState, event: Event) -> StationState:

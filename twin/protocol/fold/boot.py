@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from twin.model import Event
+from twin.model import Event, Side
 from twin.protocol.fold import waits
 from twin.protocol.fold.configuration import configure
 from twin.protocol.fold.payloads import (
@@ -42,6 +42,7 @@ def called(state: StationState, event: Event) -> StationState:
         state,
         asked_boot_us=None,
         boot_failed=False,
+        boot_unclear=False,
         retry_not_before_us=None,
         registration=Registration.SENT,
         boot_seq=seq,
@@ -75,7 +76,7 @@ def answered(state: StationState, event: Event) -> StationState:
     try:
         registration = Registration(word(payload.get("status")))
     except ValueError:
-        return state
+        return unread(state, event)
     interval_s = integer(payload.get("interval"))
     retry_us = None
     if registration is not Registration.ACCEPTED and interval_s is not None:
@@ -84,6 +85,7 @@ def answered(state: StationState, event: Event) -> StationState:
     state = replace(
         state,
         registration=registration,
+        boot_answered_us=event.at_us,
         rejected=rejected,
         rejected_until_us=event.at_us if state.rejected and not rejected else state.rejected_until_us,
         accepted_us=event.at_us if registration is Registration.ACCEPTED else None,
@@ -110,6 +112,16 @@ def answered(state: StationState, event: Event) -> StationState:
 def failed(state: StationState, event: Event) -> StationState:
     """No answer that can be read, or a CALLERROR: the station asks again (4.2)."""
     return replace(state, boot_failed=True)
+
+
+def unread(state: StationState, event: Event) -> StationState:
+    """An answer of the CSMS with a flaw: whether the station makes sense of it is its own affair."""
+    if event.sender is not Side.CSMS:
+        return state
+    state = replace(state, unread_us=event.at_us)
+    if event.action != "BootNotification":
+        return state
+    return replace(state, boot_unclear=True, rejected=True)
 
 
 def heartbeat_called(state: StationState, event: Event) -> StationState:

@@ -8,6 +8,7 @@ from twin.protocol.state import Outage, Socket, StationState, Wait
 
 _REMEMBERED_ATTEMPTS = 8
 _REMEMBERED_OUTAGES = 16
+_CROSSING_US = 1_000_000
 EDGE_US = 5_000_000  # of an outage: the two clocks differ
 _HEARTBEAT_S, _TIMEOUT_S = 300, 60  # where neither was observed nor certified: rather too long
 
@@ -23,7 +24,7 @@ def opened(state: StationState, event: Event) -> StationState:
     outages = old.outages
     if old.ended_us is not None and whole and not others:
         seq = frame.seq if frame else 0
-        outage = Outage(old.ended_us, event.at_us, seq, old.ended_abruptly)
+        outage = Outage(old.ended_us, event.at_us, seq, old.ended_abruptly, old.ended_calling)
         outages = (*outages, outage)[-_REMEMBERED_OUTAGES:]
     socket = Socket(
         whole=whole,
@@ -67,7 +68,10 @@ def closed(state: StationState, event: Event) -> StationState:
         state = replace(state, socket=replace(state.socket, others=others))
         return state if others else waits.end(state, Wait.OLD_LINK_ENDS)
     abrupt = event.frame is not None and bool(event.frame.facts.get("abrupt"))
-    socket = replace(state.socket, ended_us=event.at_us, ended_abruptly=abrupt)
+    calling = state.freed_us == event.at_us  # its CALL has just failed, for the link ended
+    socket = replace(state.socket, ended_us=event.at_us, ended_abruptly=abrupt, ended_calling=calling)
+    if event.at_us - state.boot_answered_us <= _CROSSING_US:  # the answer may never have arrived
+        state = replace(state, boot_failed=True, retry_not_before_us=None)
     return waits.link_ended(replace(state, link_open_us=None, socket=socket, calling_us=None))
 
 

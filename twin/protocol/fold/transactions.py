@@ -90,7 +90,8 @@ def start_answered(state: StationState, event: Event) -> StationState:
     status = word(info.get("status"))
     state = _judge_tag(state, event, transaction.id_tag)
     if transaction_id is None:
-        return state
+        return _count_unanswered(state, transaction.connector_id)  # ER 3.18: as if it were not answered
+    state = _superseded(state, transaction)
     opened = replace(
         transaction,
         transaction_id=transaction_id,
@@ -120,10 +121,31 @@ def start_failed(state: StationState, event: Event) -> StationState:
     transaction, state = _take_start(state, event)
     if transaction is None:
         return state
+    return _count_unanswered(state, transaction.connector_id)
+
+
+def _count_unanswered(state: StationState, connector_id: int) -> StationState:
     counts = state.unanswered_starts
-    number = counts.get(transaction.connector_id, 0) + 1
-    counts = newest({**counts, transaction.connector_id: number}, REMEMBERED)
+    counts = newest({**counts, connector_id: counts.get(connector_id, 0) + 1}, REMEMBERED)
     return replace(state, unanswered_starts=counts)
+
+
+def _superseded(state: StationState, again: Transaction) -> StationState:
+    """The same StartTransaction was sent again: the first answer, and its id, did not arrive (3.7)."""
+    same = [
+        number
+        for number, tx in state.transactions.items()
+        if (tx.connector_id, tx.id_tag, tx.meter_start_wh, tx.started_us)
+        == (again.connector_id, again.id_tag, again.meter_start_wh, again.started_us)
+        and tx.started_us is not None
+        and tx.answered_us is not None
+        and again.arrived_us > tx.arrived_us
+    ]
+    for number in same:
+        state = replace(state, transactions=without(state.transactions, number))
+        for wait in _STOPS:
+            state = waits.end(state, wait, number)
+    return state
 
 
 def stop_called(state: StationState, event: Event) -> StationState:
@@ -187,6 +209,9 @@ def authorize_failed(state: StationState, event: Event) -> StationState:
     tag = word(asked_payload(event).get("idTag")).casefold()
     if not tag or event.asked is None:
         return state
+    if tag in state.remote_starts:  # 4.1: without an answer nothing starts
+        for key in (state.remote_starts[tag].connector_id, None):
+            state = waits.end(state, Wait.START_AFTER_REMOTE, key)
     why = event.why or "refused"
     failed = Unanswered(event.asked.frame.seq, event.at_us, why)
     return replace(state, unanswered_tags=newest({**state.unanswered_tags, tag: failed}, REMEMBERED_WORDS))
@@ -242,6 +267,17 @@ def remote_stop_answered(state: StationState, event: Event) -> StationState:
 
 
 def failed_sends(state: StationState, event: Event) -> StationState:
+    """What failed and waits, and whether the queue is stuck behind it: MeterValues of no transaction too."""
+    if event.asked is not None and event.asked.sender is Side.STATION:
+        if event.kind is EventKind.CALLED:
+            state = replace(state, stuck=False)
+        elif event.kind in (EventKind.REFUSED, EventKind.TIMED_OUT):
+            of_none = not of_transaction(event.action, event.asked.call.payload)
+            state = replace(state, stuck=of_none)
+    return _failed_sends(state, event)
+
+
+def _failed_sends(state: StationState, event: Event) -> StationState:
     """The transaction messages that failed and were not yet delivered (§3.7), oldest first."""
     if (
         event.action not in TRANSACTION_ACTIONS
