@@ -300,15 +300,21 @@ async def test_kill_9_at_any_moment_loses_no_transaction_and_changes_no_meaning(
 
 
 def settled(csms: LiveCsms) -> bool:
-    """Every answered StartTransaction has its StopTransaction, and the last scenario ran to its end."""
-    started = {
-        json.loads(frame.text)[2].get("transactionId")
-        for frame in csms.frames
-        if frame.text and frame.text.startswith("[3") and "transactionId" in frame.text
-    }
+    """Every StartTransaction has its StopTransaction, and the last scenario ran to its end.
+
+    One that was sent again, its answer having died with the process, has the id of its last answer.
+    """
+    asked: dict[str, str] = {}
+    last_id: dict[str, int] = {}
+    for frame in csms.frames:
+        message = json.loads(frame.text) if frame.text else [0]
+        if message[0] == 2 and message[2] == "StartTransaction":
+            asked[message[1]] = f"{message[3]['connectorId']} {message[3]['timestamp']}"
+        elif message[0] == 3 and message[1] in asked:
+            last_id[asked[message[1]]] = message[2]["transactionId"]
     stopped = {one["transactionId"] for one in csms.calls("StopTransaction")}
     reasons = [one.get("reason") for one in csms.calls("StopTransaction")]
-    return started <= stopped and reasons[-1:] == ["EVDisconnected"]
+    return set(last_id.values()) <= stopped and reasons[-1:] == ["EVDisconnected"]
 
 
 def sample_of(payload: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The station's configuration keys: every certified key, type, range and access, and its answers."""
 
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -21,12 +23,18 @@ _LONGEST = 500  # 7.29
 _LARGEST = 1_000_000_000  # a longer interval than a station lives
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """One key as this station has it."""
 
     key: str
     value: str
     readonly: bool
+
+
+@lru_cache(maxsize=64)
+def _tokens(text: str) -> frozenset[str]:
+    """A list of measurands as a set; a fleet shares it."""
+    return frozenset(token.strip() for token in text.split(","))
 
 
 class Configuration:
@@ -38,12 +46,12 @@ class Configuration:
         self._supported: dict[str, frozenset[str]] = {}
         for row in certificate.configuration:
             text = certificate.certified_text(row.key)
-            folded = row.key.casefold()
+            folded = intern(row.key.casefold())
             if text is None or folded in _PROFILE_KEYS or self._is_absent(folded):
                 continue
-            self._entries[folded] = Entry(row.key, text, self._readonly(folded, row.access))
+            self._entries[folded] = Entry(row.key, intern(text), self._readonly(folded, row.access))
             if row.type is ValueType.LIST and row.key.endswith("Data"):
-                self._supported[folded] = frozenset(token.strip() for token in text.split(","))
+                self._supported[folded] = _tokens(text)
         self._entries["numberofconnectors"].value = str(behaviour.connectors)
         if behaviour.cache == "on":
             self._entries["authorizationcacheenabled"].value = "true"

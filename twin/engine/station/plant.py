@@ -75,6 +75,8 @@ class Reading(msgspec.Struct, frozen=True):
 class Outlet:
     """One connector's plug, car and meter. ``register_mwh`` never falls and is never re-based."""
 
+    __slots__ = ("_base_mwh", "_drawn_us", "_enabled_us", "_line_ohm", "_since_us", "_voltage_v", "car")
+
     def __init__(self, register_mwh: int = 0, *, voltage_v: float = 220.0, line_ohm: float = 0.05) -> None:
         self._base_mwh = register_mwh
         self._voltage_v = voltage_v

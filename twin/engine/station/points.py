@@ -22,6 +22,12 @@ class Authorization(msgspec.Struct, frozen=True):
 class Point:
     """The facts of one connector, 1 to N, and what was last said of it."""
 
+    # a fleet has twenty thousand of them
+    __slots__ = (
+        "asking", "authorization", "connector_id", "dwell", "fault", "operative", "outlet", "post_tx",
+        "refused", "scheduled", "sent", "timed_out", "told", "transaction",
+    )  # fmt: skip
+
     def __init__(self, connector_id: int, outlet: Outlet) -> None:
         self.connector_id = connector_id
         self.outlet = outlet
