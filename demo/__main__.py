@@ -30,7 +30,8 @@ def main() -> int:
     recorded, page = OUT / "recorded.capture", OUT / "report.html"
 
     step(1, "a CSMS of ours listens, scripted by the recorded session")
-    with started(*TWIN, "replay", str(SESSION), "--as", "csms", "--listen", "127.0.0.1:0") as csms:
+    danger = ("--dangerous", "ChangeConfiguration", "--dangerous", "UnlockConnector")
+    with started(*TWIN, "replay", str(SESSION), "--as", "csms", *danger) as csms:
         upstream = csms.listening()
         step(2, f"twin record: mitmproxy relays to {upstream} and records byte for byte")
         record = (

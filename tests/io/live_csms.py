@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -74,3 +75,16 @@ async def until(so: Callable[[], bool], what: str) -> None:
         while not so():  # noqa: ASYNC110  # a real process or socket is looked at
             await asyncio.sleep(0.02)
     assert so(), what
+
+
+async def main() -> None:
+    """Serve until SIGTERM, and say where."""
+    async with serving(LiveCsms()) as csms:
+        print(f"listening {csms.url}", flush=True)  # noqa: T201  # the one line that a test waits for
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+        await ended.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

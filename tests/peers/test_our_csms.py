@@ -19,14 +19,13 @@ from tests.peers.stations import DEADLINE_S
 
 pytestmark = pytest.mark.peer
 
-SESSION = REPOSITORY / "captures" / "otmk-shaped-demo"
 FUZZ_S = 15
 CALL = 2
 ENDED_BY_TIMEOUT = 124
 
 
 class Served:
-    """``twin replay --as csms``: where it listens, and afterwards all else that it said."""
+    """Our Csms in a process of its own: where it listens, and afterwards all else that it said."""
 
     url = ""
     said = ""
@@ -34,20 +33,12 @@ class Served:
 
 @contextlib.contextmanager
 def our_csms() -> Iterator[Served]:
-    command = (
-        sys.executable,
-        "-m",
-        "twin",
-        "replay",
-        str(SESSION),
-        "--as",
-        "csms",
-        "--listen",
-        "127.0.0.1:0",
-    )
+    command = (sys.executable, "-m", "tests.io.live_csms")
     lines: queue.Queue[str] = queue.Queue()
     served = Served()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY
+    ) as process:
         reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stdout or ()])
         reader.start()
         try:
@@ -70,7 +61,6 @@ def test_a_third_party_station_is_accepted() -> None:
         )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Traceback" not in csms.said
-    assert csms.said.endswith(" frames\n")
 
 
 @pytest.mark.slow
@@ -95,4 +85,3 @@ def test_fuzzing_leaves_it_answering(tmp_path: Path) -> None:
     assert message[:2] == [3, "1"]
     assert message[2]["status"] == "Accepted"
     assert "Traceback" not in csms.said
-    assert csms.said.endswith(" frames\n")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from twin import __version__
+from twin.cli.replay_options import As, Json, diff, replay
 
 app = typer.Typer(
     name="twin",
@@ -49,23 +50,8 @@ class Context(StrEnum):
     LAB = "lab"
 
 
-class As(StrEnum):
-    """The side that is played."""
-
-    STATION = "station"
-    CSMS = "csms"
-
-
-class PayloadTime(StrEnum):
-    """What becomes of the times inside payloads."""
-
-    SHIFT = "shift"
-    KEEP = "keep"
-
-
 Capture = Annotated[Path, typer.Argument(help="A capture of any format.", metavar="CAPTURE")]
 Format = Annotated[str | None, typer.Option("--format", help="Insist on a format instead of sniffing.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 Timezone = Annotated[
     str | None, typer.Option("--log-timezone", help="Time zone of a text log, such as Europe/Berlin.")
 ]
@@ -438,66 +424,8 @@ def convert(
     )
 
 
-@app.command()
-def replay(
-    capture: Capture,
-    as_: Annotated[As, typer.Option("--as", help="The side to play.")] = As.STATION,
-    csms: Annotated[
-        str | None, typer.Option(help="Live CSMS, ws://HOST:PORT[/path]. Default: a scripted one in process.")
-    ] = None,
-    listen: Annotated[str, typer.Option(help="With --as csms: HOST:PORT to listen on.")] = "127.0.0.1:0",
-    station_id: Annotated[str | None, typer.Option(help="Identity to connect with instead.")] = None,
-    expect_calls: Annotated[
-        bool, typer.Option(help="The live CSMS will send the recorded CALLs; wait for them.")
-    ] = False,
-    timing: Annotated[
-        str, typer.Option(help="causal, original, xN (N times as fast), max-gap=SECONDS, or virtual.")
-    ] = "causal",
-    payload_time: Annotated[
-        PayloadTime, typer.Option(help="shift: times in payloads move with their message. keep: as recorded.")
-    ] = PayloadTime.SHIFT,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="HOST:PORT that is not loopback and may be used.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the new capture here.")] = None,
-    json: Json = False,
-) -> None:
-    """Play one side of a capture and compare what happens with what was recorded.
-
-    Examples: twin replay site-a.capture; twin replay site-a.capture --csms ws://127.0.0.1:8180/ocpp
-    """
-    from twin.cli import replay as verb
-
-    raise typer.Exit(
-        verb.replay(
-            capture,
-            side=as_.value,
-            csms=csms,
-            listen=listen,
-            station_id=station_id,
-            expect_calls=expect_calls,
-            timing=timing,
-            payload_time=payload_time.value,
-            allow=allow or [],
-            output=output,
-            as_json=json,
-        )
-    )
-
-
-@app.command()
-def diff(
-    recorded: Annotated[Path, typer.Argument(help="A capture of any format.")],
-    replayed: Annotated[Path, typer.Argument(help="Another one.")],
-    json: Json = False,
-) -> None:
-    """Compare two captures stream by stream; ids and times that must differ do not count.
-
-    Example: twin diff before.capture after.capture
-    """
-    from twin.cli import replay as verb
-
-    raise typer.Exit(verb.diff(recorded, replayed, as_json=json))
+app.command()(replay)
+app.command()(diff)
 
 
 @app.command()

@@ -1,215 +1,411 @@
-"""twin replay and twin diff: play one side of a capture, compare what happened with what was recorded."""
+"""twin replay: play one side of captures, compare what happens with what was recorded."""
 
-import asyncio
-import contextlib
-import ipaddress
-import itertools
+import json
+import os
 import signal
-import socket
 import sys
-import uuid
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from twin.cli.common import FINDINGS, REFUSED, UNREADABLE, USAGE, fail, frames_of, note, opened, say, say_json
-from twin.engine.csms import Csms, script_of
-from twin.engine.diff import Diff
-from twin.engine.diff import diff as compare
-from twin.engine.player import Player
-from twin.engine.recording import station_links
-from twin.engine.timing import Timing, timing_of
-from twin.engine.virtual import converse
-from twin.io.capture import write_capture
-from twin.model import Frame, Kind
-from twin.report.diff import as_json as diff_json
-from twin.report.diff import as_text as diff_text
-from twin.report.words import plain
+import msgspec
+from msgspec.structs import replace
 
-FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
+from twin.cli.common import FINDINGS, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json
+from twin.cli.replay_many import play_all
+from twin.engine.replay.baseline import Baseline, baseline_of, document_of
+from twin.engine.replay.evidence import Result
+from twin.engine.replay.fields import Matcher, Matchers, rules_of
+from twin.engine.replay.identities import Identities, Needs, add_needs, identities_of
+from twin.engine.replay.player import Player, Policy
+from twin.engine.replay.timing import Timing, timing_of
+from twin.io.formats import CaptureError
+from twin.io.replay_jobs import Job, play, sessions_of
+from twin.io.targets import DANGEROUS, NotAllowedError, Target, project_settings, target_of
+from twin.model import Frame, Kind, Side
+from twin.protocol import codec
+from twin.report import replayed_html, replayed_junit
+from twin.report.replayed import as_json as result_json
+from twin.report.replayed import as_text, summary_json, summary_text
 
-
-def replay(
-    path: Path,
-    *,
-    side: str,
-    csms: str | None,
-    listen: str,
-    station_id: str | None,
-    expect_calls: bool,
-    timing: str,
-    payload_time: str,
-    allow: list[str],
-    output: Path | None,
-    as_json: bool,
-) -> int:
-    """Replay a capture; the exit code (0 equal, 1 divergence)."""
-    frames = station_links(frames_of(opened(path)))
-    if not any(frame.kind is Kind.TEXT for frame in frames):
-        raise fail(f"{path} holds no message to replay", UNREADABLE)
-    if side == "csms" and csms is not None:
-        raise fail("--as csms listens; --csms names the peer of --as station: take one of them", USAGE)
-    if side == "csms":
-        return _be_csms(frames, listen, output)
-    how = _timing(timing, live=csms is not None)
-    player = Player(frames, new_message_id=_message_id, expect_calls=expect_calls or csms is None, timing=how)
-    identity = station_id or next((frame.station for frame in frames if frame.station), "") or "station"
-    if csms is None:
-        replayed = converse(player, _scripted(frames), station_id=identity, start_us=frames[0].at_us)
-        vantage = "simulated"
-    else:
-        _permit(csms, allow)
-        replayed = _live(player, f"{csms.rstrip('/')}/{identity}")
-        vantage = "station"
-    found = compare(frames, replayed)
-    if output is not None:
-        _keep(replayed, output, vantage, path)
-    _tell(found, player, as_json=as_json)
-    return FINDINGS if not found.equal or player.conflicts or player.unmatched_calls else 0
+_SECOND_US = 1_000_000
 
 
-def diff(recorded: Path, replayed: Path, *, as_json: bool) -> int:
-    """Compare two captures; the exit code."""
-    found = compare(frames_of(opened(recorded)), frames_of(opened(replayed)))
-    if as_json:
-        say_json(diff_json(found))
-    else:
-        say(diff_text(found))
-    return 0 if found.equal else FINDINGS
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of ``twin replay``, by the names of its options."""
+
+    as_: str = "station"
+    to: str | None = None
+    csms: str | None = None
+    listen: str = "127.0.0.1:0"
+    station_id: str | None = None
+    password_file: Path | None = None
+    expect_calls: bool = False
+    stimulus: str | None = None
+    require_stimuli: bool = False
+    timing: str = "causal"
+    payload_time: str = "shift"
+    policy: str = "strict"
+    gate_timeout: float = 30.0
+    late: float = 5.0
+    prologue: bool = True
+    map: Path | None = None
+    matchers: Path | None = None
+    baseline: Path | None = None
+    write_baseline: Path | None = None
+    workers: int = 1
+    allow: tuple[str, ...] = ()
+    dangerous: tuple[str, ...] = ()
+    html: Path | None = None
+    junit: Path | None = None
+    output: Path | None = None
+    as_json: bool = False
+
+    @property
+    def side(self) -> Side:
+        return Side(self.as_)
 
 
-def _timing(text: str, *, live: bool) -> Timing:
-    """When frames are due. Exit 2 for what is no timing, or none for a socket."""
+def replay(paths: list[Path], options: Options) -> int:
+    """Replay captures; the exit code (0 equal, 1 divergence, 2 usage, 3 unreadable, 4 refused)."""
+    settings, folder = _settings()
+    timing = _checked_timing(options)
+    rules = _rules(options.matchers or _beside(settings, folder, "matchers"))
+    identities = _identities(options.map or _beside(settings, folder, "map"))
+    known = _baseline(options.baseline or _beside(settings, folder, "baseline"))
+    target = _target(options, (*options.allow, *settings.get("allow", ())), timing)
+    jobs = _jobs(paths, options, rules, identities, target)
+    results = _played(jobs, options, identities)
+    judged = [_against(known, result) for result in results]
+    _keep_reports(judged, options)
+    _tell(judged, options)
+    if any(result.error for result in judged) and not any(result.diff.matched for result in judged):
+        return UNREADABLE
+    return 0 if all(result.passed for result in judged) else FINDINGS
+
+
+# --- what is asked for -------------------------------------------------------------------------------------
+
+
+def _settings() -> tuple[dict[str, Any], Path | None]:
     try:
-        timing = timing_of(text)
+        return project_settings(Path.cwd())
+    except ValueError as error:
+        raise fail(str(error), USAGE) from error
+
+
+def _beside(settings: dict[str, Any], folder: Path | None, name: str) -> Path | None:
+    return folder / settings[name] if folder is not None and name in settings else None
+
+
+def _checked_timing(options: Options) -> Timing:
+    """Whether the options go together. Exit 2 where they do not."""
+    try:
+        timing = timing_of(options.timing)
     except ValueError as error:
         raise fail(f"--timing {error}", USAGE) from error
+    live = options.csms is not None or (options.side is Side.CSMS and options.to is None)
+    if options.to not in (None, "recorded"):
+        raise fail(f"--to {options.to}: expected recorded; a live CSMS is named with --csms", USAGE)
+    if options.csms is not None and options.to is not None:
+        raise fail("--to recorded plays both sides: leave --csms out", USAGE)
+    if options.side is Side.CSMS and options.csms is not None:
+        raise fail("--as csms listens; --csms names the peer of --as station: take one of them", USAGE)
     if timing.virtual and live:
-        raise fail("--timing virtual jumps over time: leave --csms out, or take original", USAGE)
+        raise fail("--timing virtual jumps over time: add --to recorded, or take original", USAGE)
+    if options.policy == Policy.EXTEND and options.output is None:
+        raise fail("--policy extend records what is new: say where with -o", USAGE)
     return timing
 
 
-def _live(player: Player, url: str) -> list[Frame]:
-    from twin.io.driver import FrameLog, play_station
-    from twin.io.websocket import LinkError
+def _rules(path: Path | None) -> tuple[Matcher, ...]:
+    return rules_of(_toml(path), path.name) if path is not None else ()
 
-    log = FrameLog()
+
+def _identities(path: Path | None) -> Identities:
     try:
-        asyncio.run(play_station(player, url, log, _progress(player)))
-    except LinkError as error:
+        return identities_of(_toml(path), path.name) if path is not None else Identities()
+    except ValueError as error:
+        raise fail(str(error), USAGE) from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise fail(f"{path}: {getattr(error, 'strerror', None) or error}", USAGE) from error
+
+
+def _baseline(path: Path | None) -> Baseline | None:
+    if path is None:
+        return None
+    try:
+        return baseline_of(json.loads(path.read_text(encoding="utf-8")), path.name)
+    except (OSError, ValueError) as error:
+        raise fail(f"{path}: {getattr(error, 'strerror', None) or error}", USAGE) from error
+
+
+def _target(options: Options, allow: Iterable[str], timing: Timing) -> Target | None:
+    if options.csms is None:
+        return None
+    try:
+        target = target_of(options.csms, tuple(allow))
+    except NotAllowedError as error:
+        raise fail(str(error), REFUSED) from error
+    except ValueError as error:
+        raise fail(f"--csms {error}", USAGE) from error
+    if timing.speed > 1 and not target.loopback:
+        raise fail(f"--timing {options.timing} is for this machine only: its timers do not scale", REFUSED)
+    return target
+
+
+def _jobs(
+    paths: list[Path],
+    options: Options,
+    rules: tuple[Matcher, ...],
+    identities: Identities,
+    target: Target | None,
+) -> list[Job]:
+    jobs: list[Job] = []
+    listen = _listen(options)
+    for path in paths:
+        sessions = _sessions(path)
+        if not sessions:
+            raise fail(f"{path} holds no message to replay", UNREADABLE)
+        for station, frames in sessions:
+            if listen is not None:
+                _refuse_danger(frames, options.dangerous)
+            live = options.station_id or identities.station(station) or "station"
+            jobs.append(
+                Job(
+                    path=str(path),
+                    station=station,
+                    name=path.name if len(sessions) == 1 else f"{path.name} {station}",
+                    live_station=live,
+                    password=_password(options, identities, live),
+                    side=options.side,
+                    target=target,
+                    listen=listen,
+                    timing=options.timing,
+                    shift=options.payload_time == "shift",
+                    expect_calls=options.expect_calls,
+                    policy=Policy(options.policy),
+                    gate_us=int(options.gate_timeout * _SECOND_US),
+                    late_us=int(options.late * _SECOND_US),
+                    stimulus=options.stimulus or "",
+                    require_stimuli=options.require_stimuli,
+                    prologue=options.prologue,
+                    rules=rules,
+                    tags=identities.tags,
+                )
+            )
+    return _with_outputs(jobs, options.output)
+
+
+def _sessions(path: Path) -> list[tuple[str, list[Frame]]]:
+    try:
+        return sessions_of(path)
+    except CaptureError as error:
         raise fail(str(error), UNREADABLE) from error
-    finally:
-        if sys.stderr.isatty():
-            note("")
-    return log.frames
 
 
-def _progress(player: Player) -> Callable[[int], None]:
-    whole = max(1, player.left)
-
-    def tell(frames: int) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{100 * (whole - player.left) // whole:3} %  {frames:,} frames")
-            sys.stderr.flush()
-
-    return tell
-
-
-def _be_csms(frames: list[Frame], listen: str, output: Path | None) -> int:
-    from twin.io.driver import FrameLog, serve_station
-
-    host, _, port = listen.rpartition(":")
-    if output is not None and output.exists():
-        raise fail(f"{output} exists: a capture is never appended to", USAGE)
+def _listen(options: Options) -> tuple[str, int] | None:
+    if options.side is not Side.CSMS or options.to is not None:
+        return None
+    host, _, port = options.listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise fail(f"--listen {listen}: expected HOST:PORT", USAGE)
-    log = FrameLog()
-
-    async def run() -> None:
-        serving = asyncio.ensure_future(
-            serve_station(_scripted(frames), host, int(port), log, lambda url: note(f"listening {url}"))
-        )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
-
-    try:
-        asyncio.run(run())
-    except OSError as error:
-        raise fail(f"cannot listen on {listen}: {error.strerror or error}", USAGE) from error
-    if output is not None:
-        write_capture(log.frames, output, vantage="csms")
-    note(f"{len(log.frames):,} frames")
-    return 0
+        raise fail(f"--listen {options.listen}: expected HOST:PORT", USAGE)
+    return host.strip("[]"), int(port)
 
 
-def _scripted(frames: list[Frame]) -> Csms:
-    ids = itertools.count(FIRST_TRANSACTION_ID)
-    return Csms(script_of(frames), new_message_id=_message_id, new_transaction_id=lambda: next(ids))
-
-
-def _message_id() -> str:
-    return str(uuid.uuid4())
-
-
-def _keep(frames: list[Frame], output: Path, vantage: str, source: Path) -> None:
-    try:
-        write_capture(frames, output, vantage=vantage, head={"replay_of": source.name})
-    except OSError as error:
-        raise fail(f"{output}: {error}", USAGE) from error
-
-
-def _permit(url: str, allow: list[str]) -> None:
-    """Loopback, or named by --allow. Every address of the name is checked. Exit 4 otherwise."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        usable = parts.scheme in ("ws", "wss") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise fail(f"--csms {url}: expected ws://HOST:PORT or wss://HOST:PORT", USAGE)
-    if f"{parts.hostname}:{port}" in allow:
-        return
-    try:
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise fail(f"{parts.hostname}: {error.strerror or error}", USAGE) from error
-    if not all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found):
+def _refuse_danger(frames: Iterable[Frame], named: tuple[str, ...]) -> None:
+    """What a real station would be made to do is refused, unless it is named."""
+    parsed = [
+        codec.parse(frame.text).message
+        for frame in frames
+        if frame.kind is Kind.TEXT and frame.sender is Side.CSMS and frame.text is not None
+    ]
+    actions = {getattr(message, "action", "") for message in parsed} & DANGEROUS
+    if refused := sorted(actions - set(named)):
+        switches = " ".join(f"--dangerous {action}" for action in refused)
         raise fail(
-            f"{parts.hostname}:{port} is not this machine; if you may replay against it, "
-            f"say so with --allow {parts.hostname}:{port}",
+            f"the recorded CSMS sends {', '.join(refused)}; if the station that connects may be made to do "
+            f"that, say so with {switches}",
             REFUSED,
         )
 
 
-def _tell(found: Diff, player: Player, *, as_json: bool) -> None:
-    facts: dict[str, Any] = {
-        "played_to_the_end": player.finished and not player.left,
-        "gates_relaxed": player.gates_relaxed,
-        "unmatched_calls": player.unmatched_calls,
-        "not_stimulated": player.not_stimulated,
-        "id_conflicts": player.conflicts,
-        "shortened_gaps": player.clockwork.cut,
-        "late_ms": _lateness(player.late_us),
-    }
-    if as_json:
-        say_json({**diff_json(found), **facts})
+def _password(options: Options, identities: Identities, live: str) -> str:
+    if options.password_file is None:
+        return identities.passwords.get(live, "") or os.environ.get("TWIN_STATION_PASSWORD", "")
+    try:
+        return options.password_file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise fail(f"{options.password_file}: {getattr(error, 'strerror', None) or error}", USAGE) from error
+
+
+def _with_outputs(jobs: list[Job], output: Path | None) -> list[Job]:
+    if output is None:
+        return jobs
+    if output.exists():
+        raise fail(f"{output} exists: a capture is never appended to", USAGE)
+    if len(jobs) == 1:
+        return [replace(jobs[0], output=str(output))]
+    output.mkdir(parents=True)
+    return [
+        replace(job, output=str(output / f"{number:03}-{Path(job.path).stem}"))
+        for number, job in enumerate(jobs, 1)
+    ]
+
+
+# --- playing -----------------------------------------------------------------------------------------------
+
+
+def _played(jobs: list[Job], options: Options, identities: Identities) -> list[Result]:
+    if len(jobs) > 1 and options.side is Side.CSMS and options.to is None:
+        raise fail("--as csms plays one session at a time; name one capture of one station", USAGE)
+    if len(jobs) == 1:
+        return [_one(jobs[0])]
+    if len(identities.workers) not in (0, options.workers) and len(identities.workers) < options.workers:
+        raise fail(f"--workers {options.workers}: the map names {len(identities.workers)} identities", USAGE)
+    return play_all(jobs, options.workers, identities.workers, identities.passwords)
+
+
+def _one(job: Job) -> Result:
+    progress = _progress() if sys.stderr.isatty() else lambda player, frames: None
+    result = play(job, None, progress, listening=lambda url: note(f"listening {url}"), ended=_on_signals)
+    if sys.stderr.isatty():
+        note("")
+    if result.error:
+        note(f"twin: {result.error}")
+    return result
+
+
+def _on_signals(end: Callable[[], None]) -> None:
+    """Ctrl-C ends a replay over a socket early; what happened until then is judged."""
+    import asyncio
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+
+
+def _progress() -> Callable[[Player, int], None]:
+    whole: list[int] = []
+
+    def tell(player: Player, frames: int) -> None:
+        if not whole:
+            whole.append(max(1, player.left))
+        done = 100 * (whole[0] - player.left) // whole[0]
+        sys.stderr.write(f"\r{done:3} %  {frames:,} frames")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _against(known: Baseline | None, result: Result) -> Result:
+    if known is None or result.error:
+        return result
+    diff, gone = known.apply(result.capture, result.diff)
+    others = result.passed or (result.diff.divergences and _only_differs(result))
+    facts = {**result.facts, "vanished": gone} if gone else result.facts
+    return replace(result, diff=diff, facts=facts, passed=bool(others) and diff.equal)
+
+
+def _only_differs(result: Result) -> bool:
+    """Whether divergences are all that failed: no conflict, no early end."""
+    return result.facts["played_to_the_end"] and not result.facts["id_conflicts"]
+
+
+# --- what is told ------------------------------------------------------------------------------------------
+
+
+def _keep_reports(results: list[Result], options: Options) -> None:
+    try:
+        if options.html is not None:
+            options.html.write_text(replayed_html.page(results), encoding="utf-8")
+        if options.junit is not None:
+            options.junit.write_text(replayed_junit.as_junit(results), encoding="utf-8")
+        if options.write_baseline is not None:
+            document = document_of((result.capture, result.diff) for result in results if not result.error)
+            options.write_baseline.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise fail(f"{error.filename}: {error.strerror or error}", USAGE) from error
+
+
+def _tell(results: list[Result], options: Options) -> None:
+    if options.as_json:
+        say_json(result_json(results[0]) if len(results) == 1 else summary_json(results))
         return
-    say(diff_text(found))
-    if facts["late_ms"] is not None:
-        say("late by " + ", ".join(f"{name} {value:g} ms" for name, value in facts["late_ms"].items()))
-    for name, value in facts.items():
-        if isinstance(value, list) and value:
-            say(plain(f"{name.replace('_', ' ')}: {len(value)} ({', '.join(map(str, value[:8]))})"))
+    if len(results) == 1:
+        if not results[0].error:
+            say(as_text(results[0]))
+        return
+    for result in results:
+        if not result.passed:
+            say(f"{result.capture}\n{as_text(result)}\n")
+    say(summary_text(results))
 
 
-def _lateness(late_us: list[int]) -> dict[str, float] | None:
-    """How much later than due the frames went out, in ms; ``None`` where nothing was due."""
-    if not late_us:
-        return None
-    held = sorted(late_us)
-    p99 = held[min(len(held) - 1, round(0.99 * len(held)))]
-    return {"p50": held[len(held) // 2] / 1000, "p99": p99 / 1000, "max": held[-1] / 1000}
+# --- without playing ---------------------------------------------------------------------------------------
+
+
+def needs(paths: list[Path], *, as_json: bool) -> int:
+    """What the CSMS must know before these captures are replayed against it, as TOML or JSON."""
+    wanted = Needs()
+    for path in paths:
+        for _, frames in _sessions(path):
+            add_needs(wanted, frames)
+    if as_json:
+        say_json(msgspec.to_builtins(wanted))
+        return 0
+    say("# stations that connect; replace what stands on the right, and give the file to --map")
+    say(_table("stations", {name: name for name in wanted.stations if name}))
+    say("# idTags that are presented; in the recording the CSMS answered")
+    for tag, status in wanted.tags.items():
+        parent = f", parent {wanted.parents[tag]}" if tag in wanted.parents else ""
+        say(f"#   {tag}: {status or 'nothing'}{parent}")
+    say(_table("tags", {tag: tag for tag in wanted.tags}))
+    say("# CALLs that somebody must make the CSMS send (--stimulus)")
+    for action, count in sorted(wanted.stimuli.items()):
+        say(f"#   {count} {action}")
+    return 0
+
+
+def _table(name: str, rows: dict[str, str]) -> str:
+    def quoted(text: str) -> str:
+        return json.dumps(text, ensure_ascii=True)  # a TOML basic string too
+
+    return "\n".join((f"[{name}]", *(f"{quoted(key)} = {quoted(value)}" for key, value in rows.items()), ""))
+
+
+def explain(wanted: str, matchers: Path | None) -> int:
+    """Which line of the table decides about ACTION/request/path."""
+    settings, folder = _settings()
+    action, _, path = wanted.partition("/")
+    rule = Matchers(_rules(matchers or _beside(settings, folder, "matchers"))).of(action, path)
+    if rule is None:
+        say(f"{wanted}: exact, as nothing else is said")
+        return 0
+    details = {
+        name: value
+        for name, value in msgspec.to_builtins(rule).items()
+        if value and name not in ("how", "source")
+    }
+    told = ", ".join(f"{name} {value}" for name, value in details.items())
+    say(f"{wanted}: {rule.how.value} ({told}), {rule.source}")
+    return 0
+
+
+def dry_run(paths: list[Path], options: Options) -> int:
+    """What would be sent, in order, with the recorded values; nothing is connected."""
+    from twin.engine.recording import recording_of
+    from twin.engine.replay.script import Do, script_of
+
+    for path in paths:
+        for station, frames in _sessions(path):
+            say(f"{path.name} {station} as the {options.side.value}")
+            for part in script_of(recording_of(frames), frames, options.side):
+                text = part.frame.text if part.do in (Do.SAY, Do.STIMULATE) else ""
+                say(f"  #{part.seq} {part.do.value} {text or ''}".rstrip())
+    return 0

@@ -2,18 +2,17 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from twin.engine.binding import TRANSACTION_ID_IN, transaction_id_of, with_message_id, with_transaction_id
 from twin.engine.machine import Close, Command, Send
-from twin.engine.recording import recording_of
-from twin.model import Call, Event, EventKind, Frame, Side
+from twin.engine.replay.binding import TRANSACTION_ID_IN, with_message_id
+from twin.model import Call
 from twin.protocol import codec
 from twin.protocol.actions import ACTIONS
-from twin.protocol.fold import payload_of
+from twin.protocol.places import places, replaced
 from twin.protocol.timestamps import format_us
 
 CALL_TIMEOUT_US = 30_000_000
@@ -43,40 +42,6 @@ class Script(msgspec.Struct, kw_only=True):
     answer_us: int = 0
     answers: dict[tuple[str, str], list[str | None]] = msgspec.field(default_factory=dict)
     stimuli: list[Stimulus] = msgspec.field(default_factory=list)
-
-
-def script_of(frames: Iterable[Frame]) -> Script:
-    """The CSMS's side of a capture as a script; ``None`` stands for a recorded silence."""
-    script = Script()
-    recording = recording_of(frames)
-    starts: dict[int, int] = {}
-    seen = number_of_starts = 0
-    for event in recording.events:
-        if event.kind is EventKind.ANSWERED and event.action == "StartTransaction":
-            transaction_id = transaction_id_of(payload_of(event))
-            if transaction_id is not None and event.asked:
-                starts[transaction_id] = _ordinal(recording.exchanges, event)
-        if event.kind is not EventKind.CALLED or event.frame is None or event.frame.text is None:
-            continue
-        if event.sender is Side.STATION:
-            seen += 1
-            number_of_starts += event.action == "StartTransaction"
-            continue
-        transaction_id = transaction_id_of(payload_of(event)) if event.action in TRANSACTION_ID_IN else None
-        start = starts.get(transaction_id) if transaction_id is not None else None
-        script.stimuli.append(Stimulus(event.frame.text, event.action, seen, start))
-    for exchange in recording.exchanges:
-        if exchange.call.sender is not Side.STATION:
-            continue
-        key = (exchange.call.action, _discriminator(exchange.call.action, payload_of(exchange.call)))
-        text = exchange.answer.frame.text if exchange.answer and exchange.answer.frame else None
-        script.answers.setdefault(key, []).append(text)
-    return script
-
-
-def _ordinal(exchanges: list[Any], event: Event) -> int:
-    starts = [x.call.asked for x in exchanges if x.call.action == "StartTransaction"]
-    return next(place for place, asked in enumerate(starts) if asked is event.asked)
 
 
 def _discriminator(action: str, payload: dict[str, Any]) -> str:
@@ -200,9 +165,9 @@ class Csms:
         self._stimuli.popleft()
         message_id = self._new_message_id()
         text = with_message_id(stimulus.text, message_id)
-        if stimulus.start is not None:
-            live = self.transaction_ids[stimulus.start]
-            text = with_transaction_id(text, stimulus.action, lambda recorded: live)
+        if stimulus.start is not None and stimulus.action in TRANSACTION_ID_IN:
+            live = str(self.transaction_ids[stimulus.start])
+            text = replaced(text, [(place, live) for place in places(text, (3, "transactionId"))])
         self._waiting = (message_id, now_us + CALL_TIMEOUT_US)
         self._commands.append(Send(text))
 

@@ -4,15 +4,34 @@ A machine has ``connected(now_us)``, ``receive(text, now_us)``, ``disconnected(n
 ``handle_timer(now_us)`` and ``take()``. There is nothing to inherit; Player and Csms are two of them.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send this text."""
+    """Send this text. ``facts`` go on its frame: who made it up, where no recording has it."""
 
     text: str
+    facts: Mapping[str, Any] = {}
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Send a ping (RFC 6455 §5.5.2)."""
+
+    data: bytes = b""
+
+
+class Stimulate(msgspec.Struct, frozen=True):
+    """Make the other side send this CALL: by its own interface, by whoever can. The machine goes on.
+
+    ``seq`` is the recorded CALL, ``payload`` what it said with the live values.
+    """
+
+    seq: int
+    action: str
+    payload: Any
 
 
 class Connect(msgspec.Struct, frozen=True):
@@ -27,7 +46,7 @@ class Close(msgspec.Struct, frozen=True):
     abrupt: bool = False
 
 
-type Command = Send | Connect | Close
+type Command = Send | Connect | Close | Ping | Stimulate
 
 
 class Machine(Protocol):

@@ -56,6 +56,14 @@ def recording_of(frames: Iterable[Frame]) -> Recording:
     return Recording(exchanges, events, stray)
 
 
+def stations_of(frames: Iterable[Frame]) -> list[str]:
+    """The stations of a capture in the order of their appearance; "" for links that name none."""
+    found: dict[str, str] = {}
+    for frame in frames:
+        found[frame.link] = frame.station or found.get(frame.link, "")
+    return list(dict.fromkeys(found.values()))
+
+
 def station_links(frames: Iterable[Frame], station: str | None = None) -> list[Frame]:
     """The frames of one station: the one named, else the first that says anything; all of its links."""
     held = list(frames)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from twin.engine.machine import Close, Connect, Machine, Send
+from twin.engine.machine import Close, Connect, Machine, Ping, Send, Stimulate
 from twin.model import Frame, Kind, Side
 
 HOP_US = 1_000  # one way between the two
@@ -30,18 +30,33 @@ def converse(
     connected: bool = True,
     hop_us: int = HOP_US,
     done: Callable[[], bool] = lambda: False,
+    refusal: Callable[[], int | None] = lambda: None,
+    stimulate: Callable[[Stimulate], None] = lambda stimulus: None,
 ) -> list[Frame]:
     """Let the two talk until both are silent for good, until ``until_us``, or until it is ``done``.
 
     The frames are those that a proxy between them would see. ``connected``: the first connection is there;
-    else the station asks for it. ``hop_us`` is the way from one to the other.
+    else the station asks for it. ``hop_us`` is the way from one to the other. ``refusal`` gives the HTTP
+    status with which an attempt to connect is refused; ``stimulate`` is told what the CSMS is to be made to
+    send.
     """
     held = {Side.STATION: station, Side.CSMS: csms}
-    return _Conversation(held, station_id, start_us, hop_us).run(until_us, connected, done)
+    talk = _Conversation(held, station_id, start_us, hop_us, refusal, stimulate)
+    return talk.run(until_us, connected, done)
 
 
 class _Conversation:
-    def __init__(self, machines: dict[Side, Machine], station_id: str, start_us: int, hop_us: int) -> None:
+    def __init__(
+        self,
+        machines: dict[Side, Machine],
+        station_id: str,
+        start_us: int,
+        hop_us: int,
+        refusal: Callable[[], int | None],
+        stimulate: Callable[[Stimulate], None],
+    ) -> None:
+        self.refusal = refusal
+        self.stimulate = stimulate
         self.machines = machines
         self.station_id = station_id
         self.now_us = start_us
@@ -96,6 +111,12 @@ class _Conversation:
 
     def _connect(self) -> None:
         self.link += 1
+        status = self.refusal()
+        if status is not None:
+            self._frame(Kind.REFUSED, None, facts={"path": f"/{self.station_id}", "status": status})
+            self.machines[Side.STATION].disconnected(self.now_us)
+            self._collect()
+            return
         self.up = True
         facts = {"path": f"/{self.station_id}", "subprotocols_offered": ["ocpp1.6"], "subprotocol": "ocpp1.6"}
         self._frame(Kind.OPEN, None, facts=facts)
@@ -108,12 +129,17 @@ class _Conversation:
             for command in self.machines[side].take():
                 if isinstance(command, Send):
                     if self.up:
-                        self._frame(Kind.TEXT, side, text=command.text)
+                        self._frame(Kind.TEXT, side, text=command.text, facts=command.facts)
                         self._later(side.other, "text", command.text)
                 elif isinstance(command, Close) and self.up:
                     self._close(side, command)
                 elif isinstance(command, Connect):
                     self._later(side, "connect")
+                elif isinstance(command, Ping) and self.up:
+                    self._frame(Kind.PING, side, data=command.data)
+                    self._frame(Kind.PONG, side.other, data=command.data)
+                elif isinstance(command, Stimulate):
+                    self.stimulate(command)
 
     def _close(self, side: Side, command: Close) -> None:
         self.up = False
@@ -133,6 +159,7 @@ class _Conversation:
         sender: Side | None,
         *,
         text: str | None = None,
+        data: bytes | None = None,
         facts: Mapping[str, object] = {},
     ) -> None:
         self.frames.append(
@@ -145,6 +172,7 @@ class _Conversation:
                 kind=kind,
                 sender=sender,
                 text=text,
+                data=data,
                 facts=facts,
             )
         )

@@ -2,13 +2,12 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from twin.engine.machine import Close, Connect, Machine, Send
+from twin.engine.machine import Close, Connect, Machine, Ping, Send, Stimulate
 from twin.engine.station import Persist
 from twin.io import clock, websocket
-from twin.io.recorder import station_of
 from twin.io.websocket import Socket
 from twin.model import Frame, Kind, Side
 
@@ -53,7 +52,7 @@ class FrameLog:
         station: str,
         sender: Side | None = None,
         text: str | None = None,
-        facts: dict[str, Any] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self._at_us = max(self._at_us, self._now_us())
         self._keep(
@@ -76,7 +75,8 @@ class Live:
 
     ``dial`` opens the next connection of a machine that asks for one. ``store`` writes what a station
     persists, before anything that follows goes out; where it raises, ``broken`` is told and all is over.
-    ``failed`` is told why a connection could not be made, ``idle`` that the machine wants no further one.
+    ``failed`` is told why a connection could not be made, ``idle`` that the machine wants no further one,
+    ``stimulate`` what the other side is to be made to send, ``after`` that the machine has been obeyed.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class Live:
         store: Callable[[list[Persist]], None] | None = None,
         failed: Callable[[websocket.LinkError], None] = lambda error: None,
         idle: Callable[[], None] = lambda: None,
+        stimulate: Callable[[Stimulate], None] = lambda stimulus: None,
+        after: Callable[[], None] = lambda: None,
         broken: Callable[[Exception], None] = lambda error: None,
         links: Iterable[str] | None = None,
     ) -> None:
@@ -103,6 +105,8 @@ class Live:
         self._store = store
         self._failed = failed
         self._idle = idle
+        self._stimulate = stimulate
+        self._after = after
         self._broken = broken
         self._links = iter(links or (f"{station}-{number}" for number in itertools.count(1)))
         self._link = ""
@@ -153,8 +157,17 @@ class Live:
             return
         self.machine.disconnected(self.pace.now_us())
         self.obey()
-        if self._dialling is None:
+        if self._dialling is None and self.machine.next_timer() is None:
             self._idle()
+
+    def refused(self, status: int) -> None:
+        """The other side came and was not let in."""
+        self._link = next(self._links)
+        self._note(Kind.REFUSED, facts={"status": status})
+
+    def dial(self) -> None:
+        """Open the first connection."""
+        self._do(Connect())
 
     # --- commands -------------------------------------------------------------------------------------------
 
@@ -173,6 +186,7 @@ class Live:
             self._do(command)
         if not kept or self._keep(kept):
             self._set_timer()
+            self._after()
 
     def _keep(self, commands: list[Persist]) -> bool:
         """Store what must outlive us. A station that cannot is no station any more: it leaves."""
@@ -188,8 +202,14 @@ class Live:
     def _do(self, command: Any) -> None:
         if isinstance(command, Send):
             if self._socket is not None and not self._closing:
-                self._note(Kind.TEXT, self._side, command.text)
+                self._note(Kind.TEXT, self._side, command.text, command.facts)
                 self._socket.send(command.text)
+        elif isinstance(command, Ping):
+            if self._socket is not None and not self._closing:
+                self._note(Kind.PING, self._side)
+                self._socket.ping(command.data)
+        elif isinstance(command, Stimulate):
+            self._stimulate(command)
         elif isinstance(command, Close):
             if self._socket is not None and not self._closing:
                 self._closing = True
@@ -209,6 +229,9 @@ class Live:
             await dial(self)
         except Exception as error:
             self._dialling = None
+            if (status := getattr(error, "status", None)) is not None:
+                self._link = next(self._links)
+                self._note(Kind.REFUSED, facts={"status": status})
             if isinstance(error, websocket.LinkError):
                 self._failed(error)
             else:
@@ -251,60 +274,7 @@ class Live:
         kind: Kind,
         sender: Side | None = None,
         text: str | None = None,
-        facts: dict[str, Any] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         if self._log is not None:
             self._log.add(kind, self._link, self.station, sender, text, facts)
-
-
-async def play_station(
-    machine: Machine, url: str, log: FrameLog, progress: Callable[[int], None] = lambda frames: None
-) -> None:
-    """Connect ``machine`` to ``url`` as a station, again for every recorded connection, until it is done.
-
-    Raises ``websocket.LinkError`` where a connection cannot be made.
-    """
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def end(error: websocket.LinkError | None = None) -> None:
-        if not done.done():
-            done.set_result(None) if error is None else done.set_exception(error)
-
-    async def dial(peer: websocket.Peer) -> None:
-        await websocket.connect(url, peer)
-
-    def keep(frame: Frame) -> None:
-        log.frames.append(frame)
-        progress(len(log.frames))
-
-    live = Live(
-        machine,
-        Side.STATION,
-        station_of(url),
-        pace=Pace(),
-        log=FrameLog(keep),
-        dial=dial,
-        failed=end,
-        idle=end,
-        links=(f"r{number}" for number in itertools.count(1)),
-    )
-    await websocket.connect(url, live)
-    await done
-
-
-async def serve_station(
-    machine: Machine, host: str, port: int, log: FrameLog, listening: Callable[[str], None]
-) -> None:
-    """Be the CSMS of one station until cancelled; it may reconnect."""
-    numbers = itertools.count(1)
-    links = (f"s{number}" for number in numbers)
-    pace = Pace()
-
-    def peer_of(path: str, authorization: str) -> websocket.Peer:
-        return Live(machine, Side.CSMS, station_of(path), pace=pace, log=log, links=links)
-
-    server = await websocket.listen(host, port, peer_of)
-    async with server:
-        name, number = server.sockets[0].getsockname()[:2]
-        listening(f"ws://{name}:{number}")
-        await asyncio.get_running_loop().create_future()  # until cancelled

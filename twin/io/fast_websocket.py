@@ -94,6 +94,9 @@ class _Client(WSListener):
             return
         self._transport.send(WSMsgType.TEXT, text.encode(errors="replace"))
 
+    def ping(self, data: bytes) -> None:
+        self._transport.send_ping(data)
+
     def close(self, code: int, reason: str) -> None:
         self._transport.send_close(code, reason.encode())
         self._transport.disconnect()

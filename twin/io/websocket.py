@@ -14,7 +14,11 @@ from urllib.parse import quote, unquote
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.extensions.permessage_deflate import (
+    ClientPerMessageDeflateFactory,
+    ServerPerMessageDeflateFactory,
+)
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 from websockets.http11 import Request, Response
@@ -30,16 +34,26 @@ MOST_UNSENT_BYTES = 16 << 20  # of a peer that does not read
 _OFFER: Any = [SUBPROTOCOL]  # a NewType of str over there
 _TEXT_NEVER_WAS = 1007
 _NO_CLOSE = 1006
+_MOST_PING = 125  # bytes (RFC 6455 §5.5)
 
 
 class LinkError(Exception):
-    """The other side cannot be reached or refuses the handshake; the text says which and why."""
+    """The other side cannot be reached or refuses the handshake; the text says which and why.
+
+    ``status`` is the HTTP status of a refusal, ``None`` where there was no answer.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Socket(Protocol):
     """One open connection, as its user sees it."""
 
     def send(self, text: str) -> None: ...
+
+    def ping(self, data: bytes) -> None: ...
 
     def close(self, code: int, reason: str) -> None: ...
 
@@ -54,6 +68,9 @@ class Peer(Protocol):
     def received(self, text: str) -> None: ...
 
     def closed(self, socket: Socket, code: int, reason: str) -> None: ...
+
+
+type PeerOf = Callable[[str, str], Peer | int | None]
 
 
 class _End(asyncio.Protocol):
@@ -98,6 +115,11 @@ class _End(asyncio.Protocol):
             return
         self.wire.send_text(text.encode(errors="replace"))
         self._flush()
+
+    def ping(self, data: bytes) -> None:
+        if self.wire.state is State.OPEN:
+            self.wire.send_ping(data[:_MOST_PING])
+            self._flush()
 
     def close(self, code: int, reason: str) -> None:
         if self.wire.state is State.OPEN:
@@ -178,6 +200,7 @@ class _Client(_End):
                 "path": self._path,
                 "subprotocols_offered": [SUBPROTOCOL],
                 "subprotocol": self.wire.subprotocol,
+                **_compression(self.wire),
             }
             assert self.peer is not None
             self.peer.opened(self, facts)
@@ -193,14 +216,16 @@ class _Client(_End):
 
     def _refused(self, why: Exception) -> None:
         if not self.ready.done():
-            self.ready.set_exception(LinkError(str(why)))
+            status = why.response.status_code if isinstance(why, InvalidStatus) else None
+            self.ready.set_exception(LinkError(str(why), status))
             self.transport.abort()
 
 
 class _Served(_End):
-    def __init__(self, peer_of: Callable[[str, str], Peer | None]) -> None:
+    def __init__(self, peer_of: PeerOf, deflate: bool) -> None:
         super().__init__()
-        self.wire = ServerProtocol(subprotocols=_OFFER, max_size=MOST_BYTES)
+        extensions = [ServerPerMessageDeflateFactory()] if deflate else None
+        self.wire = ServerProtocol(subprotocols=_OFFER, max_size=MOST_BYTES, extensions=extensions)
         self._peer_of = peer_of
 
     def _handshake(self, event: Request | Response) -> None:
@@ -208,32 +233,60 @@ class _Served(_End):
         assert isinstance(event, Request)
         response = self.wire.accept(event)
         if response.status_code == 101:  # Switching Protocols
-            self.peer = self._peer_of(event.path, event.headers.get("Authorization", ""))
-            if self.peer is None:
-                response = self.wire.reject(404, "this station is not expected here\n")
+            peer = self._peer_of(event.path, event.headers.get("Authorization", ""))
+            if peer is None or isinstance(peer, int):
+                response = self.wire.reject(peer or 404, "this station is not let in here\n")
+            else:
+                self.peer = peer
         self.wire.send_response(response)
         self._flush()
         if self.peer is not None:
             self._open = True
-            self.peer.opened(self, {"path": event.path, "subprotocol": self.wire.subprotocol or ""})
+            facts = {
+                "path": event.path,
+                "subprotocol": self.wire.subprotocol or "",
+                **_compression(self.wire),
+            }
+            self.peer.opened(self, facts)
 
 
-async def connect(url: str, peer: Peer, *, password: str = "", trust: ssl.SSLContext | None = None) -> None:
+def _compression(wire: ClientProtocol | ServerProtocol) -> dict[str, str]:
+    """The fact of a compressed connection, by the name of the extension (RFC 7692)."""
+    names = ", ".join(extension.name for extension in wire.extensions)
+    return {"extensions": names} if names else {}
+
+
+async def connect(
+    url: str,
+    peer: Peer,
+    *,
+    password: str = "",
+    trust: ssl.SSLContext | None = None,
+    address: str | None = None,
+    deflate: bool = False,
+) -> None:
     """Open one connection as a station. Raises ``LinkError`` where it cannot be made.
 
     ``password``: HTTP Basic with the station id of the URL, as OCPP-J asks (security profile 1 and 2).
+    ``address`` is where the host of the URL was found: it is not looked up again. ``deflate`` offers
+    compression. A redirect is a refusal: it is not followed.
     """
     try:
         uri = parse_uri(url)
     except (InvalidURI, ValueError) as error:
         raise LinkError(f"{url}: {error}") from error
     headers = Headers(authorization_of(url, password))
-    wire = ClientProtocol(uri, subprotocols=_OFFER, max_size=MOST_BYTES)
+    extensions = [ClientPerMessageDeflateFactory(client_max_window_bits=True)] if deflate else None
+    wire = ClientProtocol(uri, subprotocols=_OFFER, max_size=MOST_BYTES, extensions=extensions)
     tls = (trust or ssl.create_default_context()) if uri.secure else None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             transport, end = await asyncio.get_running_loop().create_connection(
-                partial(_Client, wire, peer, headers), uri.host, uri.port, ssl=tls
+                partial(_Client, wire, peer, headers),
+                address or uri.host,
+                uri.port,
+                ssl=tls,
+                server_hostname=uri.host if uri.secure else None,
             )
             try:
                 await end.ready
@@ -245,7 +298,7 @@ async def connect(url: str, peer: Peer, *, password: str = "", trust: ssl.SSLCon
     except (OSError, OverflowError, ValueError, WebSocketException) as error:
         raise LinkError(f"{url}: {error}") from error
     except LinkError as error:
-        raise LinkError(f"{url}: {error}") from error
+        raise LinkError(f"{url}: {error}", error.status) from error
 
 
 def authorization_of(url: str, password: str) -> dict[str, str]:
@@ -256,9 +309,11 @@ def authorization_of(url: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-async def listen(host: str, port: int, peer_of: Callable[[str, str], Peer | None]) -> asyncio.Server:
-    """Serve stations: ``peer_of(path, authorization)`` says who talks to one, ``None`` refuses it (404)."""
-    return await asyncio.get_running_loop().create_server(partial(_Served, peer_of), host, port)
+async def listen(host: str, port: int, peer_of: PeerOf, *, deflate: bool = False) -> asyncio.Server:
+    """Serve stations: ``peer_of(path, authorization)`` says who talks to one; ``None`` refuses it with 404,
+    a number with that HTTP status. ``deflate`` accepts compression where it is offered.
+    """
+    return await asyncio.get_running_loop().create_server(partial(_Served, peer_of, deflate), host, port)
 
 
 def url_of(csms: str, station_id: str) -> str:

@@ -19,7 +19,7 @@ def as_junit(captures: Sequence[Checked], fail_on: Severity, rules: Sequence[Rul
     root = ElementTree.Element("testsuites", {"name": "twin check"})
     total = failed = left_out = 0
     for checked in captures:
-        suite = ElementTree.SubElement(root, "testsuite", {"name": _legal(checked.name)})
+        suite = ElementTree.SubElement(root, "testsuite", {"name": legal(checked.name)})
         reasons = [left_open(row) for row in as_rows(checked.analyzer, rules)]
         failures = sum(
             _case(suite, checked, rule, fail_on, why) for rule, why in zip(rules, reasons, strict=True)
@@ -56,22 +56,22 @@ def _case(suite: ElementTree.Element, checked: Checked, rule: Rule, fail_on: Sev
             failing.append(one)
         else:
             told.append(_line(one))
-    name = _legal(f"{rule.id} {rule.statement}")
+    name = legal(f"{rule.id} {rule.statement}")
     case = ElementTree.SubElement(
-        suite, "testcase", {"classname": _legal(checked.name), "name": name, "time": "0"}
+        suite, "testcase", {"classname": legal(checked.name), "name": name, "time": "0"}
     )
     if failing:
         worst = min(failing, key=lambda one: one.severity.rank)
         more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
         failure = ElementTree.SubElement(
-            case, "failure", {"type": worst.severity.value, "message": _legal(worst.detail + more)}
+            case, "failure", {"type": worst.severity.value, "message": legal(worst.detail + more)}
         )
-        failure.text = _legal("\n".join(map(_line, failing)))
+        failure.text = legal("\n".join(map(_line, failing)))
     if unjudged and not failing and not told:
-        ElementTree.SubElement(case, "skipped", {"message": _legal(unjudged)})
+        ElementTree.SubElement(case, "skipped", {"message": legal(unjudged)})
     if told:
         out = ElementTree.SubElement(case, "system-out")
-        out.text = _legal("\n".join(told))
+        out.text = legal("\n".join(told))
     return bool(failing)
 
 
@@ -90,5 +90,6 @@ def _span_s(checked: Checked) -> str:
     return f"{(checked.last_us - checked.first_us) / 1e6:.3f}"
 
 
-def _legal(text: str) -> str:
+def legal(text: str) -> str:
+    """The text without what XML cannot hold."""
     return _ILLEGAL.sub("\ufffd", text)

@@ -1,7 +1,7 @@
 """Recorded time in a replay: every mode on the virtual clock, and the original one on a real socket."""
 
+import asyncio
 import hashlib
-import itertools
 import json
 from pathlib import Path
 
@@ -9,15 +9,16 @@ import pytest
 from msgspec.structs import replace
 
 from tests.cli.test_cli import SESSION, twin
+from tests.engine.replay.replays import replayed
 from tests.engine.stations import BUSY_ACTS, START_US, csms, station, talk
 from tests.io.live_csms import LiveCsms, serving
-from twin.engine.csms import Csms, Script, script_of
-from twin.engine.player import Player
+from twin.engine.csms import Script
 from twin.engine.recording import station_links
-from twin.engine.timing import CAUSAL, Clockwork, Timing, timing_of
-from twin.engine.virtual import converse
-from twin.io.driver import FrameLog, play_station
+from twin.engine.replay.player import Manner
+from twin.engine.replay.timing import CAUSAL, Clockwork, Timing, timing_of
 from twin.io.formats import open_capture
+from twin.io.replaying import Plan, replay
+from twin.io.targets import target_of
 from twin.model import Frame, Kind, Side
 
 HOP_US = 1_000
@@ -26,17 +27,6 @@ HOP_US = 1_000
 def busy() -> list[Frame]:
     """Half an hour of the station with an outage, as a proxy saw it."""
     return talk(station(acts=BUSY_ACTS[:12]), csms(Script(interval_s=30)), for_s=1_700)
-
-
-def replayed(frames: list[Frame], timing: Timing) -> tuple[Player, list[Frame]]:
-    ours, theirs, transactions = itertools.count(1), itertools.count(1), itertools.count(900_001)
-    player = Player(frames, new_message_id=lambda: f"p{next(ours)}", expect_calls=True, timing=timing)
-    scripted = Csms(
-        script_of(frames),
-        new_message_id=lambda: f"s{next(theirs)}",
-        new_transaction_id=lambda: next(transactions),
-    )
-    return player, converse(player, scripted, station_id="CP1", start_us=START_US, hop_us=HOP_US)
 
 
 def times(frames: list[Frame]) -> list[int]:
@@ -138,16 +128,16 @@ def test_stamps_that_go_back_hold_nothing_up() -> None:
 
 async def test_original_on_a_real_socket_is_never_early() -> None:
     frames = [frame for frame in busy() if frame.at_us <= START_US + 8_000_000]
-    log = FrameLog()
-    player = Player(
-        frames, new_message_id=iter(map(str, range(10**6))).__next__, timing=timing_of("original")
-    )
     async with serving(LiveCsms()) as served:
-        await play_station(player, f"{served.url}/CP1", log)
+        plan = Plan(
+            station_id="CP1", target=target_of(served.url), manner=Manner(timing=timing_of("original"))
+        )
+        outcome = await asyncio.to_thread(replay, frames, plan)
+    player = outcome.player
     assert player.finished
     assert len(player.late_us) >= 22
     assert min(player.late_us) >= 0
-    recorded, played = times(frames), times(log.frames)
+    recorded, played = times(frames), times(outcome.replayed)
     assert len(played) == len(recorded)
     assert all(b >= a - 50_000 for a, b in zip(recorded, played, strict=True))
 

@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.engine.replay.replays import players, replayed
+from tests.engine.replay.test_timing import busy
 from tests.engine.stations import SECOND_US
-from tests.engine.test_timing import busy, replayed
-from twin.engine.csms import Csms, script_of
-from twin.engine.player import Player
-from twin.engine.shifting import shifted
-from twin.engine.timing import CAUSAL
+from twin.engine.replay.shifting import shifted
 from twin.engine.virtual import converse
 from twin.model import Frame, Side
 from twin.protocol.timestamps import parse_stamp
@@ -52,12 +50,9 @@ def test_the_moment_moves_by_exactly_that(moment: datetime, by_us: int) -> None:
 
 def test_what_was_late_stays_as_late_in_a_replay_a_day_after() -> None:
     frames = busy()
-    ids = iter(map(str, range(10**6)))
-    player = Player(frames, new_message_id=lambda: next(ids), timing=CAUSAL, shift=True)
-    _, plain = replayed(frames, CAUSAL)
-    scripted = Csms(script_of(frames), new_message_id=lambda: next(ids), new_transaction_id=lambda: 5)
-    start_us = frames[0].at_us + DAY_US
-    again = converse(player, scripted, station_id="CP1", start_us=start_us)
+    station, csms = players(frames, shift=True)
+    _, plain = replayed(frames)
+    again = converse(station, csms, station_id="CP1", start_us=frames[0].at_us + DAY_US)
     assert lateness(again) == pytest.approx(lateness(frames), abs=0.002)
     assert lateness(plain) != pytest.approx(lateness(frames), abs=0.002)
 

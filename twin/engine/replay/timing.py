@@ -64,12 +64,13 @@ class Clockwork:
         self.timing = timing
         self.cut: list[tuple[int, int]] = []
         self._played: dict[int, int] = {}
+        self._gap_us: dict[int, int] = {}
         held = list(frames)
         played_us = 0
         if held:
             self._played[held[0].seq] = 0
         for before, frame in pairwise(held):
-            gap_us = max(0, frame.at_us - before.at_us)
+            gap_us = self._gap_us[frame.seq] = max(0, frame.at_us - before.at_us)
             if timing.max_gap_us is not None and gap_us > timing.max_gap_us:
                 self.cut.append((frame.seq, gap_us - timing.max_gap_us))
                 gap_us = timing.max_gap_us
@@ -79,6 +80,10 @@ class Clockwork:
     def after_us(self, seq: int) -> int:
         """How long after the start the frame with this number is due."""
         return 0 if self.timing.mode == "causal" else self._played.get(seq, 0)
+
+    def recorded_gap_us(self, seq: int) -> int:
+        """The recorded silence before this frame."""
+        return self._gap_us.get(seq, 0)
 
     def between_us(self, first_seq: int, second_seq: int) -> int:
         """The played time between two frames; an answer is due so long after its live CALL."""

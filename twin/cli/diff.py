@@ -1,0 +1,113 @@
+"""twin diff: compare two captures, cut a divergence down, learn what differs between two equal runs."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+from twin.cli.common import FINDINGS, USAGE, fail, frames_of, note, opened, say, say_json
+from twin.engine.replay.diff import Comparison
+from twin.engine.replay.diff import diff as compare
+from twin.engine.replay.evidence import Result, evidence_of
+from twin.engine.replay.fields import Matchers, rules_of
+from twin.engine.replay.noise import as_toml, learn
+from twin.engine.replay.outcome import Diff
+from twin.engine.replay.shrinking import Shrunk, shrink
+from twin.io.capture import write_capture
+from twin.model import Frame
+from twin.report import replayed_html
+from twin.report.replayed import as_json as result_json
+from twin.report.replayed import as_text, headline
+
+_TIMES = {"auto": None, "compare": True, "ignore": False}
+_US_PER_S = 1_000_000
+
+
+def diff(
+    recorded: Path,
+    replayed: Path,
+    *,
+    matchers: Path | None,
+    times: str,
+    late: float,
+    shrink_to: Path | None,
+    learned: bool,
+    html: Path | None,
+    as_json: bool,
+) -> int:
+    """Compare two captures; the exit code (0 equal, 1 divergence)."""
+    left, right = frames_of(opened(recorded)), frames_of(opened(replayed))
+    rules = _rules(matchers)
+    if learned:
+        say(as_toml(learn(left, right, rules), (recorded.name, replayed.name)).rstrip())
+        return 0
+    late_us = int(late * _US_PER_S)
+    found = compare(
+        left, right, rules, Comparison(timed=_TIMES[times], late_us=late_us, answer_late_us=late_us)
+    )
+    result = Result(
+        capture=recorded.name,
+        station=left[0].station if left else "",
+        live_station=replayed.name,
+        passed=found.equal,
+        diff=found,
+        evidence=evidence_of(found, left, right),
+    )
+    if html is not None:
+        try:
+            html.write_text(replayed_html.page([result]), encoding="utf-8")
+        except OSError as error:
+            raise fail(f"{html}: {error.strerror or error}", USAGE) from error
+    if as_json:
+        say_json(result_json(result))
+    else:
+        say(as_text(result))
+    if shrink_to is not None and not found.equal:
+        _shrink(left, right, rules, found, shrink_to, recorded.name)
+    return 0 if found.equal else FINDINGS
+
+
+def _rules(path: Path | None) -> Matchers:
+    if path is None:
+        return Matchers()
+    try:
+        return Matchers(rules_of(tomllib.loads(path.read_text(encoding="utf-8")), path.name))
+    except (OSError, ValueError) as error:
+        raise fail(f"{path}: {getattr(error, 'strerror', None) or error}", USAGE) from error
+
+
+def _shrink(
+    left: list[Frame], right: list[Frame], rules: Matchers, found: Diff, output: Path, name: str
+) -> None:
+    """The first divergence as two short captures and a test."""
+
+    def tell(units: int, tried: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{tried} comparisons, {units} exchanges ")
+
+    small = shrink(left, right, found.divergences[0], rules, found, tell)
+    try:
+        output.mkdir(parents=True)
+        write_capture(small.recorded, output / "recorded", vantage="import", head={"shrunk_from": name})
+        write_capture(small.replayed, output / "replayed", vantage="import", head={"shrunk_from": name})
+        (output / "test_divergence.py").write_text(_test(small, name), encoding="utf-8")
+    except OSError as error:
+        raise fail(f"{error.filename or output}: {error.strerror or error}", USAGE) from error
+    note(
+        f"{output}: {len(small.recorded)} recorded and {len(small.replayed)} replayed frames still show it "
+        f"({small.tried} comparisons); pytest {output} --csms URL replays the recorded ones"
+    )
+
+
+def _test(small: Shrunk, name: str) -> str:
+    what = headline(small.divergence).replace("\\", "/").replace('"', "'")
+    return f'''"""Cut down from {name}: {what}."""
+
+from pathlib import Path
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def test_it_goes_as_it_was_recorded(ocpp_replay):
+    result = ocpp_replay(RECORDED)
+    assert result.passed, ocpp_replay.report(result)
+'''

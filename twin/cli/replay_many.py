@@ -1,0 +1,64 @@
+"""Many sessions at once: worker processes, never two of them under one station id."""
+
+import multiprocessing
+import sys
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+
+from msgspec.structs import replace
+
+from twin.cli.common import note
+from twin.engine.replay.evidence import Result
+from twin.io.replay_jobs import Job, play
+
+
+def play_all(
+    jobs: list[Job], workers: int, identities: tuple[str, ...] = (), passwords: Mapping[str, str] = {}
+) -> list[Result]:
+    """Every job's result, in the order of the jobs. ``identities``: a live station id for each worker."""
+    if workers == 1 and not identities:
+        return [_told(number, len(jobs), play(job)) for number, job in enumerate(jobs, 1)]
+    waiting = list(enumerate(jobs))
+    free = list(identities[:workers])
+    running: dict[Future[Result], tuple[int, str]] = {}
+    results: dict[int, Result] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        while waiting or running:
+            while len(running) < workers and (place := _next(waiting, running, free, identities)) is not None:
+                number, job = waiting.pop(place)
+                if identities:
+                    name = free.pop()
+                    job = replace(job, live_station=name, password=passwords.get(name, job.password))
+                running[pool.submit(play, job)] = (number, job.live_station)
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                number, name = running.pop(future)
+                if identities:
+                    free.append(name)
+                results[number] = _told(len(results) + 1, len(jobs), future.result())
+    return [results[number] for number in range(len(jobs))]
+
+
+def _next(
+    waiting: list[tuple[int, Job]],
+    running: Mapping[Future[Result], tuple[int, str]],
+    free: list[str],
+    identities: tuple[str, ...],
+) -> int | None:
+    """The place of the first job whose identity nobody uses just now."""
+    if identities:
+        return 0 if waiting and free else None
+    busy = {name for _, name in running.values()}
+    live = [job.target is not None for _, job in waiting]
+    return next(
+        (place for place, (_, job) in enumerate(waiting) if not live[place] or job.live_station not in busy),
+        None,
+    )
+
+
+def _told(number: int, total: int, result: Result) -> Result:
+    verdict = "ERROR" if result.error else "pass" if result.passed else "FAIL"
+    if sys.stderr.isatty() or verdict != "pass":
+        note(f"{number:>5}/{total} {verdict}  {result.capture}  {result.live_station}")
+    return result

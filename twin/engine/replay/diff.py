@@ -1,0 +1,235 @@
+"""Two captures compared stream by stream: what must differ does not count, everything else does."""
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from twin.engine.recording import Recording, recording_of
+from twin.engine.replay.alignment import aligned
+from twin.engine.replay.fields import Leaf, Matchers, agree, falls, key_of
+from twin.engine.replay.links import Ends, link_divergences
+from twin.engine.replay.outcome import Change, Diff, Divergence
+from twin.engine.replay.streams import Item, names_of, short, streams_of
+from twin.model import Frame, Side
+
+_SECOND_US = 1_000_000
+_LIKE = 1.9  # two items that may be paired cost less than both alone
+_ABSENT = Leaf("absent")
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared besides the fields. ``timed``: the two captures ran at the same pace, so a message may
+    be ``late`` or ``early`` by more than ``late_us``; ``None``: where they took the same time over all.
+    An answer may be late in any case: by ``answer_late_us`` more than it took. ``ends`` says how much of the
+    connections counts.
+    """
+
+    timed: bool | None = None
+    late_us: int = 5 * _SECOND_US
+    answer_late_us: int = 5 * _SECOND_US
+    ends: Ends = Ends.ALL
+
+
+def diff(
+    recorded: Iterable[Frame],
+    replayed: Iterable[Frame],
+    matchers: Matchers | None = None,
+    comparison: Comparison | None = None,
+) -> Diff:
+    """Compare two captures: their OCPP exchanges, their connections, and texts that are no part of any."""
+    comparison = comparison or Comparison()
+    left, right = list(recorded), list(replayed)
+    ours, theirs = recording_of(left), recording_of(right)
+    names = names_of(ours.exchanges, theirs.exchanges)
+    timed = comparison.timed if comparison.timed is not None else _same_pace(left, right)
+    comparing = _Comparing(matchers or Matchers(), comparison, timed=timed)
+    if left and right:
+        comparing.moved_us = right[0].at_us - left[0].at_us
+    for one, other in comparing.streams(ours, theirs, names):
+        comparing.stream(*one, other)
+    comparing.found += _strays(ours, theirs) + link_divergences(left, right, comparison.ends)
+    comparing.found.sort(key=lambda d: (d.recorded_seq is None, d.recorded_seq or d.replayed_seq or 0))
+    return Diff(comparing.matched, tuple(comparing.found), timed=timed)
+
+
+def pairs_of(
+    recorded: Iterable[Frame], replayed: Iterable[Frame], matchers: Matchers, *, timed: bool
+) -> list[tuple[Item | None, Item | None]]:
+    """Every exchange with the one that it is compared with, ``None`` where there is none."""
+    left, right = list(recorded), list(replayed)
+    ours, theirs = recording_of(left), recording_of(right)
+    comparing = _Comparing(matchers, Comparison(), timed=timed)
+    if left and right:
+        comparing.moved_us = right[0].at_us - left[0].at_us
+    found: list[tuple[Item | None, Item | None]] = []
+    for (_, one), other in comparing.streams(ours, theirs, names_of(ours.exchanges, theirs.exchanges)):
+        found += [
+            (None if a is None else one[a], None if b is None else other[b])
+            for a, b in aligned(one, other, comparing.cost)
+        ]
+    return found
+
+
+def _same_pace(left: list[Frame], right: list[Frame]) -> bool:
+    """Whether two captures took the same time, to a fiftieth: else one ran at another pace."""
+    if not left or not right:
+        return False
+    ours, theirs = (side[-1].at_us - side[0].at_us for side in (left, right))
+    return abs(ours - theirs) <= max(2 * _SECOND_US, max(ours, theirs) // 50)
+
+
+def _strays(recorded: Recording, replayed: Recording) -> list[Divergence]:
+    """Texts that are no part of any exchange, verbatim and as a multiset: they have no stream."""
+    found = []
+    for kind, held, other in (("missing", recorded, replayed), ("extra", replayed, recorded)):
+        left = Counter((frame.sender, frame.text) for frame in other.stray)
+        for frame in held.stray:
+            if left[frame.sender, frame.text] > 0:
+                left[frame.sender, frame.text] -= 1
+                continue
+            found.append(
+                Divergence(
+                    kind=kind,
+                    stream="texts outside any exchange",
+                    action=f"text of the {frame.sender or 'unknown side'}",
+                    sender=frame.sender,
+                    recorded_seq=frame.seq if kind == "missing" else None,
+                    replayed_seq=frame.seq if kind == "extra" else None,
+                )
+            )
+    return found
+
+
+class _Comparing:
+    """One comparison under way: what has been found, and the registers that may not fall."""
+
+    def __init__(self, matchers: Matchers, comparison: Comparison, *, timed: bool) -> None:
+        self.matchers = matchers
+        self.how = comparison
+        self.timed = timed
+        self.moved_us = 0  # how much later the replay began
+        self.matched = 0
+        self.found: list[Divergence] = []
+        self._series: dict[str, Decimal] = {}
+
+    def streams(
+        self, ours: Recording, theirs: Recording, names: Any
+    ) -> list[tuple[tuple[str, list[Item]], list[Item]]]:
+        left = streams_of(ours.exchanges, names[0], self.matchers)
+        right = streams_of(theirs.exchanges, names[1], self.matchers)
+        return [((name, left.get(name, [])), right.get(name, [])) for name in {**left, **right}]
+
+    def stream(self, name: str, left: list[Item], right: list[Item]) -> None:
+        gone: list[Item] = []
+        new: list[Item] = []
+        for a, b in aligned(left, right, self.cost):
+            if a is None and b is not None:
+                new.append(right[b])
+            elif b is None and a is not None:
+                gone.append(left[a])
+            elif a is not None and b is not None:
+                self._pair(name, left[a], right[b])
+        for item in gone:
+            moved = next((other for other in new if other.key == item.key), None)
+            if moved is not None:
+                new.remove(moved)
+                self.found.append(_divergence("order", name, item, moved))
+                continue
+            self.found.append(_divergence("missing", name, item, None))
+        self.found += [_divergence("extra", name, None, item) for item in new]
+
+    def cost(self, one: Item, other: Item) -> float:
+        if one.key == other.key:
+            far = self.timed and abs(self._late_us(one, other)) > self.how.late_us
+            return 0.9 if far else 0.0
+        if one.action != other.action:
+            return 2.0
+        paths = {**one.fields, **other.fields}
+        differing: int = sum(
+            key_of(one.fields.get(path, _ABSENT)) != key_of(other.fields.get(path, _ABSENT)) for path in paths
+        )
+        return 1.0 + (_LIKE - 1.0) * differing / len(paths)
+
+    def _late_us(self, one: Item, other: Item) -> int:
+        return other.call_us - one.call_us - self.moved_us
+
+    def _pair(self, stream: str, old: Item, new: Item) -> None:
+        changes = self._changes(stream, old, new)
+        if changes:
+            self.found.append(_divergence("changed", stream, old, new, tuple(changes)))
+            return
+        if (lateness := self._lateness(stream, old, new)) is not None:
+            self.found.append(lateness)
+            return
+        self.matched += 1
+
+    def _changes(self, stream: str, old: Item, new: Item) -> list[Change]:
+        found = []
+        for path in {**old.fields, **new.fields}:
+            ours, theirs = old.fields.get(path, _ABSENT), new.fields.get(path, _ABSENT)
+            sent = (old.answer_us, new.answer_us) if path.startswith("answer") else (old.call_us, new.call_us)
+            same = key_of(ours) == key_of(theirs) and agree(
+                ours, theirs, sent[0] or old.call_us, sent[1] or new.call_us
+            )
+            if not same or falls(theirs, self._series, f"{stream} {path}"):
+                rule = ours.matcher or theirs.matcher
+                how, source = (rule.how.value, rule.source) if rule else ("exact", "built in")
+                found.append(
+                    Change(
+                        path,
+                        short(ours.value),
+                        short(theirs.value),
+                        how,
+                        source,
+                        ours.general or theirs.general,
+                    )
+                )
+        return found
+
+    def _lateness(self, stream: str, old: Item, new: Item) -> Divergence | None:
+        if old.answer_us is not None and new.answer_us is not None:
+            took, takes = old.answer_us - old.call_us, new.answer_us - new.call_us
+            if takes - took > self.how.answer_late_us:
+                times = Change("answer", _seconds(took), _seconds(takes), "time")
+                return _divergence("late", stream, old, new, (times,))
+            if self.timed and took - takes > self.how.answer_late_us:
+                times = Change("answer", _seconds(took), _seconds(takes), "time")
+                return _divergence("early", stream, old, new, (times,))
+        if self.timed and abs(late_us := self._late_us(old, new)) > self.how.late_us:
+            times = Change("request", "+0 s", f"{late_us / _SECOND_US:+g} s", "time")
+            return _divergence("late" if late_us > 0 else "early", stream, old, new, (times,))
+        return None
+
+
+def _divergence(
+    kind: str, stream: str, old: Item | None, new: Item | None, changes: tuple[Change, ...] = ()
+) -> Divergence:
+    item = old or new
+    assert item is not None
+    of_answer = bool(changes) and all(change.path.startswith("answer") for change in changes)
+    sender: Side = item.sender.other if of_answer else item.sender
+    return Divergence(
+        kind=kind,
+        stream=stream,
+        action=item.action,
+        sender=sender,
+        recorded_seq=_seq(old, of_answer=of_answer),
+        replayed_seq=_seq(new, of_answer=of_answer),
+        changes=changes,
+        synthetic=bool(new and new.synthetic),
+        call_seq=old.seq if old else None,
+    )
+
+
+def _seq(item: Item | None, *, of_answer: bool) -> int | None:
+    """The frame to look at: the answer's, where only the answer differs and there is one."""
+    if item is None:
+        return None
+    return item.answer_seq if of_answer and item.answer_seq is not None else item.seq
+
+
+def _seconds(us: int) -> str:
+    return f"{us / _SECOND_US:g} s"

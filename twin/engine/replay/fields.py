@@ -1,0 +1,287 @@
+"""How two values of one field are compared: the kinds, the table that ships, and a project's own rules.
+
+A payload is flattened to paths (``request/meterStop``, ``answer/idTagInfo/status``); lists that are sets go
+by the key of their elements, other lists by number. Whatever no rule names is compared exactly.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from twin.engine.replay.binding import SPOTS, Space
+from twin.protocol.actions import ACTIONS
+from twin.protocol.fold import TIME_FIELDS
+from twin.protocol.timestamps import parse_stamp
+
+_SECOND_US = 1_000_000
+_BUILT_IN = "built in"
+
+
+class How(StrEnum):
+    """When two values are the same; ``ignore`` needs a reason and is never built in."""
+
+    EXACT = "exact"  # the same value after parsing: 1.0 is 1
+    BOUND = "bound"  # the bijection holds
+    TIME = "time"  # the same moment, or the same distance from its sending, and the same style of zone
+    NUMERIC = "numeric"  # no further apart than a tolerance
+    MONOTONIC = "monotonic"  # any number that does not fall within its series
+    SET = "set"  # a list without an order, its elements told apart by a key
+    REGEX = "regex"  # both texts fit a pattern
+    TYPE = "type"  # the same JSON type
+    IGNORE = "ignore"
+
+
+class Matcher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of the table: fields of ``action`` at ``path`` are compared ``how``.
+
+    ``action`` and each step of ``path`` may be ``*``. ``tolerance`` is absolute, in the field's own unit
+    (seconds for ``time``), ``relative`` a share of the recorded value; the larger one counts. ``key`` names
+    the fields that tell the elements of a set apart; none: the whole element. ``source`` says where the line
+    stands.
+    """
+
+    path: str
+    how: How
+    action: str = "*"
+    tolerance: float = 0.0
+    relative: float = 0.0
+    key: tuple[str, ...] = ()
+    pattern: str = ""
+    reason: str = ""
+    source: str = _BUILT_IN
+
+
+class Leaf(NamedTuple):
+    """A flattened value, the rule that compares it (``None``: exactly), and its path without list steps."""
+
+    value: Any
+    matcher: Matcher | None = None
+    general: str = ""
+
+
+_SAMPLE_KEY = ("measurand", "phase", "context", "location", "unit", "format")
+_CLOCK_S = 5.0  # a clock this far off is reported (clock rules: normal to 3 s)
+_STAMP_S = 2.0  # stamps of one second's resolution, and a moment between reading the clock and sending
+SHIPPED: tuple[Matcher, ...] = (
+    Matcher(path="answer/currentTime", how=How.TIME, tolerance=_CLOCK_S),
+    Matcher(action="GetConfiguration", path="request/key", how=How.SET),
+    Matcher(action="GetConfiguration", path="answer/configurationKey", how=How.SET, key=("key",)),
+    Matcher(action="GetConfiguration", path="answer/unknownKey", how=How.SET),
+    Matcher(action="SendLocalList", path="request/localAuthorizationList", how=How.SET, key=("idTag",)),
+    Matcher(action="MeterValues", path="request/meterValue/*/sampledValue", how=How.SET, key=_SAMPLE_KEY),
+    Matcher(action="StopTransaction", path="request/transactionData/*/sampledValue", how=How.SET,
+            key=_SAMPLE_KEY),
+    Matcher(action="GetDiagnostics", path="answer/fileName", how=How.TYPE),  # made anew for every upload
+)  # fmt: skip
+_TIME = Matcher(path="*", how=How.TIME, tolerance=_STAMP_S)
+_BOUND = Matcher(path="*", how=How.BOUND)
+
+
+class Matchers:
+    """A project's rules before the built-in ones; the first that fits decides."""
+
+    def __init__(self, rules: tuple[Matcher, ...] = ()) -> None:
+        self.rules = rules
+        self._found: dict[tuple[str, str], Matcher | None] = {}
+
+    def of(self, action: str, path: str) -> Matcher | None:
+        """The rule for a path whose list steps are written ``*``; ``None``: compared exactly."""
+        key = (action, path)
+        if key not in self._found:
+            self._found[key] = self._look(action, path)
+        return self._found[key]
+
+    def _look(self, action: str, path: str) -> Matcher | None:
+        for rule in (*self.rules, *SHIPPED):
+            if rule.action in ("*", action) and _fits(rule.path, path):
+                return rule
+        if (action, path) in _bound():
+            return _BOUND
+        return _TIME if path.rsplit("/", 1)[-1] in TIME_FIELDS else None
+
+    def flat(self, action: str, part: str, payload: Any) -> dict[str, Leaf]:
+        """A payload by path, each leaf with its rule; ``part`` is ``request`` or ``answer``."""
+        found: dict[str, Leaf] = {}
+        for path, general, value in self._walk(action, part, part, payload):
+            matcher = self.of(action, general)
+            if matcher is None or matcher.how is not How.IGNORE:
+                found[path] = Leaf(value, matcher, general)
+        return found
+
+    def _walk(self, action: str, path: str, general: str, value: Any) -> Iterator[tuple[str, str, Any]]:
+        if isinstance(value, dict):
+            yield path, general, "{}" if not value else "{…}"
+            for key, item in value.items():
+                yield from self._walk(action, f"{path}/{key}", f"{general}/{key}", item)
+        elif isinstance(value, list):
+            yield f"{path}/#", general, len(value)
+            rule = self.of(action, general)
+            for step, item in _steps(value, rule if rule and rule.how is How.SET else None):
+                yield from self._walk(action, f"{path}/{step}", f"{general}/*", item)
+        else:
+            yield path, general, value
+
+
+def _steps(items: list[Any], rule: Matcher | None) -> Iterator[tuple[str, Any]]:
+    """How the elements of a list are named: by number, or by key where the list is a set."""
+    if rule is None:
+        yield from ((str(number), item) for number, item in enumerate(items))
+        return
+    seen: dict[str, int] = {}
+    for item in items:
+        named = item if isinstance(item, dict) and rule.key else {"": item}
+        name = ",".join(_name(named[key]) for key in (rule.key or ("",)) if key in named)
+        seen[name] = seen.get(name, 0) + 1
+        yield f"[{name}]" if seen[name] == 1 else f"[{name}]#{seen[name]}", item
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else repr(canonical(value))
+
+
+def _fits(pattern: str, path: str) -> bool:
+    wanted, steps = pattern.split("/"), path.split("/")
+    return len(wanted) == len(steps) and all(
+        want in ("*", step) for want, step in zip(wanted, steps, strict=True)
+    )
+
+
+@cache
+def _bound() -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (spot.action, "/".join(("answer" if spot.answer else "request", *map(str, spot.path))))
+        for spot in SPOTS
+        if spot.space is not Space.TAG
+    )
+
+
+def key_of(leaf: Leaf) -> Any:
+    """What of a value is the same in two messages that are alike: itself, or what its rule leaves of it."""
+    value, matcher, _ = leaf
+    match matcher.how if matcher is not None else How.EXACT:
+        case How.TIME:
+            stamp = parse_stamp(value) if isinstance(value, str) else None
+            return ("time", stamp.zone) if stamp is not None else canonical(value)
+        case How.NUMERIC | How.MONOTONIC if _decimal(value) is not None:
+            return "a number"
+        case How.REGEX if matcher is not None and isinstance(value, str):
+            return "fits" if re.fullmatch(matcher.pattern, value) else value
+        case How.TYPE:
+            return _json_type(value)
+    return canonical(value)
+
+
+def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
+    """Whether two values with the same :func:`key_of` are the same; ``…_us`` is when each was sent."""
+    matcher = recorded.matcher
+    if matcher is None:
+        return True
+    if matcher.how is How.TIME and isinstance(recorded.value, str) and isinstance(live.value, str):
+        ours, theirs = parse_stamp(recorded.value), parse_stamp(live.value)
+        if ours is None or theirs is None:
+            return True
+        most_us = matcher.tolerance * _SECOND_US
+        moved_us = live_us - recorded_us
+        apart_us = theirs.at_us - ours.at_us
+        return abs(apart_us) <= most_us or abs(apart_us - moved_us) <= most_us
+    if matcher.how is How.NUMERIC:
+        ours_n, theirs_n = _decimal(recorded.value), _decimal(live.value)
+        if ours_n is not None and theirs_n is not None:
+            most = max(Decimal(str(matcher.tolerance)), abs(ours_n) * Decimal(str(matcher.relative)))
+            return abs(theirs_n - ours_n) <= most
+    return True
+
+
+def falls(leaf: Leaf, series: dict[str, Decimal], name: str) -> bool:
+    """Whether a value of a ``monotonic`` field is below the last one of its series, which it joins."""
+    if leaf.matcher is None or leaf.matcher.how is not How.MONOTONIC:
+        return False
+    value = _decimal(leaf.value)
+    if value is None:
+        return False
+    before = series.get(name, value)
+    series[name] = max(before, value)
+    # 40.89 and then 40.8889 is one reading, rounded differently
+    return value < before - Decimal(str(leaf.matcher.tolerance))
+
+
+def canonical(value: Any) -> Any:
+    """A value for comparison: 1.0 equals 1, nothing is rounded, no number equals a string or a boolean."""
+    if isinstance(value, bool) or value is None:
+        return ("constant", value)
+    if isinstance(value, int | float | Decimal):
+        sign, digits, exponent = Decimal(str(value) if isinstance(value, float) else value).as_tuple()
+        written = "".join(map(str, digits))
+        held = written.rstrip("0").lstrip("0")
+        places = int(exponent) + len(written) - len(written.rstrip("0"))
+        return ("number", sign, held, places) if held else ("number", 0, "", 0)
+    if isinstance(value, dict):
+        return tuple(sorted((key, canonical(item)) for key, item in value.items()))
+    if isinstance(value, list):
+        return ("list", *map(canonical, value))
+    return value
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """The number that a value is or, in a SampledValue, spells."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float | Decimal):
+        return Decimal(str(value))
+    if (
+        isinstance(value, str)
+        and len(value) < 40
+        and re.fullmatch(r"\s*[-+]?\d+(\.\d+)?([eE][-+]?\d{1,3})?\s*", value)
+    ):
+        return Decimal(value.strip())
+    return None
+
+
+def _json_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float | Decimal):
+        return "number"
+    return "string" if isinstance(value, str) else "null"
+
+
+def rules_of(document: Mapping[str, Any], source: str) -> tuple[Matcher, ...]:
+    """The rules of a project's file, as read from TOML: ``[[match]]`` tables in order.
+
+    Raises ``ValueError`` that names the rule and says what is wrong with it.
+    """
+    unknown = set(document) - {"match"}
+    if unknown:
+        raise ValueError(f"{source}: unknown table {min(unknown)!r}; rules are [[match]] tables")
+    found = []
+    rows = document.get("match", [])
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
+        where = f"{source}: rule {number}"
+        try:
+            rule = msgspec.convert({**row, "source": where}, Matcher)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise ValueError(f"{where}: {error}") from error
+        _check(rule, where)
+        found.append(rule)
+    return tuple(found)
+
+
+def _check(rule: Matcher, where: str) -> None:
+    if rule.how is How.IGNORE and not rule.reason.strip():
+        raise ValueError(f"{where}: ignore needs a reason")
+    if rule.action != "*" and rule.action not in ACTIONS:
+        raise ValueError(f"{where}: {rule.action!r} is no action of OCPP 1.6")
+    if rule.path.split("/")[0] not in ("request", "answer", "*"):
+        raise ValueError(f"{where}: path {rule.path!r} begins with neither request/ nor answer/")
+    if rule.how is How.NUMERIC and not (rule.tolerance or rule.relative):
+        raise ValueError(f"{where}: numeric needs a tolerance or a relative one")
+    if rule.how is How.REGEX:
+        try:
+            re.compile(rule.pattern)
+        except re.error as error:
+            raise ValueError(f"{where}: pattern {rule.pattern!r}: {error}") from error

@@ -1,0 +1,115 @@
+"""The connections of two captures compared: who was refused, who left, with which code, and how."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from twin.engine.replay.outcome import Change, Divergence
+from twin.model import Frame, Kind, Side
+
+
+class Ends(StrEnum):
+    """How much of the connections is compared."""
+
+    ALL = "all"
+    BUT_LAST = "but the last"  # whoever replays leaves when all is said, whatever ended the recording
+    NONE = "none"
+
+
+class Link(msgspec.Struct, kw_only=True):
+    """One connection, or one that was refused. A fact that nobody recorded is ``None`` and not compared."""
+
+    seq: int
+    station: str = ""
+    refused: bool = False
+    status: int | None = None
+    code: int | None = None
+    by: str | None = None
+    abrupt: bool | None = None
+    end_seq: int | None = None
+
+    @property
+    def shape(self) -> str:
+        return "refused handshake" if self.refused else "connection"
+
+
+def links_of(frames: Iterable[Frame]) -> list[Link]:
+    """The connections of a capture in the order of their beginning."""
+    held: dict[str, Link] = {}
+    links: list[Link] = []
+    for frame in frames:
+        if frame.kind is Kind.OPEN:
+            held[frame.link] = Link(seq=frame.seq, station=frame.station)
+            links.append(held[frame.link])
+        elif frame.kind is Kind.REFUSED:
+            status = frame.facts.get("status")
+            links.append(
+                Link(seq=frame.seq, refused=True, status=status if isinstance(status, int) else None)
+            )
+        elif (link := held.get(frame.link)) is not None:
+            _tell(link, frame)
+    return links
+
+
+def _tell(link: Link, frame: Frame) -> None:
+    if frame.kind is Kind.CLOSE and link.code is None:
+        code = frame.facts.get("code")
+        link.code = code if isinstance(code, int) else None
+        link.by = frame.sender
+        link.abrupt = False
+        link.end_seq = frame.seq
+    elif frame.kind is Kind.END:
+        link.end_seq = link.end_seq or frame.seq
+        abrupt, by = frame.facts.get("abrupt"), frame.facts.get("by")
+        if link.abrupt is None and isinstance(abrupt, bool):
+            link.abrupt = abrupt
+        if link.by is None and by in list(Side):
+            link.by = by
+
+
+def link_divergences(recorded: list[Frame], replayed: list[Frame], ends: Ends) -> list[Divergence]:
+    """What differs between the connections, pair by pair; facts that one side lacks are not compared."""
+    if ends is Ends.NONE:
+        return []
+    left, right = links_of(recorded), links_of(replayed)
+    if not left or not right:  # imported logs know of no connection
+        return []
+    found = []
+    for number, (one, other) in enumerate(zip(left, right, strict=False), 1):
+        last = number == len(left) and ends is Ends.BUT_LAST
+        changes = tuple(_changes(one, other, last=last))
+        if changes:
+            found.append(_one("changed", one, other, changes))
+    found += [_one("missing", link, None) for link in left[len(right) :]]
+    found += [_one("extra", None, link) for link in right[len(left) :]]
+    return found
+
+
+def _changes(one: Link, other: Link, *, last: bool) -> Iterable[Change]:
+    if one.shape != other.shape:
+        yield Change("connection", one.shape, other.shape)
+        return
+    for name in ("status",) if last or one.refused else ("status", "by", "code", "abrupt"):
+        ours, theirs = getattr(one, name), getattr(other, name)
+        if ours is not None and theirs is not None and ours != theirs:
+            yield Change(f"connection/{name}", _text(ours), _text(theirs))
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one(kind: str, one: Link | None, other: Link | None, changes: tuple[Change, ...] = ()) -> Divergence:
+    link = one or other
+    assert link is not None
+    of_end = bool(changes) and changes[0].path != "connection"
+    return Divergence(
+        kind=kind,
+        stream="connections",
+        action=link.shape,
+        recorded_seq=(one.end_seq if of_end and one.end_seq else one.seq) if one else None,
+        replayed_seq=(other.end_seq if of_end and other.end_seq else other.seq) if other else None,
+        changes=changes,
+    )

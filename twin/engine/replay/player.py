@@ -1,0 +1,424 @@
+"""Plays one side of a capture against whatever is there: causal order, live ids, a verdict.
+
+A recorded frame goes out once everything that the other side had said before it has come again, and not
+before its time where the timing has one. Recorded answers go out when their CALL comes. Answers follow their
+CALL, an id is known before it is used; nothing relaxes that.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from twin.engine.machine import Close, Command, Connect, Ping, Send, Stimulate
+from twin.engine.recording import Exchange, recording_of
+from twin.engine.replay.binding import Bindings, Conflict, Space, transaction_id_of, with_message_id
+from twin.engine.replay.fields import Matchers
+from twin.engine.replay.matching import Miss, Recorded
+from twin.engine.replay.script import Do, Part, answer_seqs, dependents, doors_of, script_of
+from twin.engine.replay.shifting import shifted
+from twin.engine.replay.timing import CAUSAL, Clockwork, Timing
+from twin.model import Call, CallResult, Frame, Message, Side
+from twin.protocol import codec
+from twin.protocol.fold import payload_of
+
+GATE_US = 30_000_000  # silence after which a missing frame of the other side is waited for no longer
+_OF_ITSELF_US = 2_000_000  # a CSMS that called so soon after a message may well do so again, unasked
+_REFUSED = "no recording covers this"
+
+
+class Policy(StrEnum):
+    """What a live CALL gets that no recording covers."""
+
+    STRICT = "strict"  # a CALLERROR
+    LENIENT = "lenient"  # an answer of a model, marked as such
+    EXTEND = "extend"  # the same, kept as if it had been recorded
+
+
+class Manner(msgspec.Struct, frozen=True, kw_only=True):
+    """How a capture is played.
+
+    ``expect_calls``: the CSMS sends its recorded CALLs by itself. ``stimulate``: somebody can make it send
+    them. With another ``timing`` than causal a frame waits for its time as well. ``shift``: the times inside
+    payloads move with their frame. ``tags`` maps recorded idTags to live ones. ``model`` answers a CALL that
+    no recording covers, as text, or ``None`` if it cannot.
+    """
+
+    timing: Timing = CAUSAL
+    shift: bool = False
+    expect_calls: bool = False
+    stimulate: bool = False
+    gate_us: int = GATE_US
+    policy: Policy = Policy.STRICT
+    matchers: Matchers = msgspec.field(default_factory=Matchers)
+    tags: Mapping[str, str] = {}
+    model: Callable[[str, int], str | None] | None = None
+
+
+class Player:
+    """``side`` of ``frames`` as a Machine. ``late_us`` is how much later than due each frame went out."""
+
+    def __init__(
+        self,
+        frames: Iterable[Frame],
+        *,
+        side: Side = Side.STATION,
+        new_message_id: Callable[[], str],
+        new_transaction_id: Callable[[], int] | None = None,
+        manner: Manner | None = None,
+    ) -> None:
+        held = list(frames)
+        recording = recording_of(held)
+        self.side = side
+        self.manner = manner or Manner()
+        self.clockwork = Clockwork(held, self.manner.timing)
+        self._recording = recording
+        self._parts = deque(script_of(recording, held, side))
+        self._doors = deque(doors_of(held))
+        self._peer = Recorded(
+            (x for x in recording.exchanges if x.call.sender is side.other), self.manner.matchers
+        )
+        self._answer_seq = answer_seqs(recording, side.other)
+        self._awaited = deque(self._expected(held, recording))
+        self._settled: set[int] = set()
+        self._new_message_id = new_message_id
+        self._new_transaction_id = new_transaction_id
+        self._ids = Bindings(self.manner.tags)
+        self._born = {
+            (Space.TRANSACTION, transaction_id_of(payload_of(x.answer)))
+            for x in recording.exchanges
+            if x.call.action == "StartTransaction" and x.answer is not None
+        }
+        self._open: dict[str, Exchange] = {}
+        self._answers: list[tuple[int, int, Send]] = []  # recorded answers by their time, a heap
+        self._skipped: set[int] = set()
+        self._start_us: int | None = None
+        self._connect_us: int | None = None  # when the next connection is due
+        self._quiet_since_us: int | None = None
+        self._up = self._left = False
+        self._commands: list[Command] = []
+        self.late_us: list[int] = []
+        self.gates_relaxed: list[int] = []  # seq of the recorded frames that were waited for in vain
+        self.misses: list[Miss] = []
+        self.answered_by_model = 0
+        self.unstimulated: dict[int, int] = {}  # seq of what did not happen: the CALL that nobody made come
+        self.unbound: list[tuple[int, Space, Any]] = []  # sent with an id that the live side never gave
+        self.finished = False
+
+    def _expected(self, frames: list[Frame], recording: Any) -> Iterable[int]:
+        """The other side's CALLs and answers that are waited for, in order."""
+        answers = set(self._answer_seq.values())
+        calls = {x.call.frame.seq for x in recording.exchanges if x.call.frame is not None}
+        wait_for_calls = self.side is Side.CSMS or self.manner.expect_calls or self.manner.stimulate
+        for frame in frames:
+            if (frame.sender is self.side.other and frame.seq in answers) or (
+                frame.sender is self.side.other and frame.seq in calls and wait_for_calls
+            ):
+                yield frame.seq
+
+    # --- what is told --------------------------------------------------------------------------------------
+
+    @property
+    def conflicts(self) -> list[Conflict]:
+        """Live ids that were given twice."""
+        return self._ids.conflicts
+
+    @property
+    def left(self) -> int:
+        """How many recorded frames of this side are still to be played."""
+        return sum(part.do is not Do.STIMULATE for part in self._parts)
+
+    @property
+    def not_stimulated(self) -> list[int]:
+        """``seq`` of the recorded CALLs of the CSMS that never came and that nobody made it send."""
+        return sorted(set(self.unstimulated.values()))
+
+    @property
+    def transactions(self) -> dict[int, int]:
+        """Live transactionIds by the recorded ones."""
+        return self._ids.pairs(Space.TRANSACTION)
+
+    @property
+    def expects_refusal(self) -> bool:
+        """Whether the next attempt to connect was refused in the recording."""
+        return bool(self._doors) and self._doors[0].refused
+
+    @property
+    def deflate(self) -> bool:
+        """Whether the next recorded connection that was let in compressed its messages."""
+        return next((door.deflate for door in self._doors if not door.refused), False)
+
+    def refusal(self) -> int | None:
+        """As the CSMS: the status with which this attempt is refused, as it was recorded."""
+        if not self.expects_refusal:
+            return None
+        return self._doors.popleft().status or 503
+
+    # --- a Machine -----------------------------------------------------------------------------------------
+
+    def connected(self, now_us: int) -> None:
+        self._up, self._left = True, False
+        while self.expects_refusal:
+            self._doors.popleft()  # let in where the recording was not: the comparison tells
+        if self._doors:
+            opened_seq = self._doors.popleft().seq
+            if self._start_us is None:  # the recording may begin before its first connection
+                self._start_us = now_us - self.clockwork.after_us(opened_seq)
+        elif self._start_us is None:
+            self._start_us = now_us
+        self._quiet_since_us = now_us
+        self._advance(now_us)
+
+    def disconnected(self, now_us: int) -> None:
+        """The connection is gone, or was refused. What it should have carried goes on the next one."""
+        if not self._up and not self._left and self.expects_refusal:
+            self._doors.popleft()
+        by_us, self._up, self._left = self._left, False, False
+        for exchange in self._open.values():  # those answers cannot come any more
+            self._settle_answer(exchange)
+        self._open.clear()
+        self._answers.clear()
+        if not by_us and self._parts and self._parts[0].do in (Do.LEAVE, Do.BE_LEFT):
+            self._parts.popleft()
+        if not self._parts and not self._waiting():
+            self.finished = True
+        elif self.side is Side.STATION and not self.finished:
+            due_us = self._due_us(self._doors[0].seq) if self._doors else now_us
+            self._connect_us = max(due_us, now_us)
+            if due_us <= now_us:
+                self._connect_us = None
+                self._commands.append(Connect())
+
+    def next_timer(self) -> int | None:
+        if self.finished:
+            return None
+        if not self._up or self._quiet_since_us is None:
+            return self._connect_us
+        due_us = self._quiet_since_us + self._patience_us()
+        if self._parts and self._gate_open(self._parts[0].seq):
+            due_us = self._part_due_us(self._parts[0])  # nothing but its time is waited for
+            if self._parts[0].do is Do.BE_LEFT:
+                due_us = max(due_us, self._quiet_since_us + self.manner.gate_us)
+        return min(due_us, self._answers[0][0]) if self._answers else due_us
+
+    def handle_timer(self, now_us: int) -> None:
+        due_us = self.next_timer()
+        if due_us is None or due_us > now_us:
+            return
+        if not self._up:
+            self._connect_us = None
+            self._commands.append(Connect())
+            return
+        while self._answers and self._answers[0][0] <= now_us:
+            self._commands.append(heapq.heappop(self._answers)[2])
+        if self._parts and self._gate_open(self._parts[0].seq):
+            self._advance(now_us)
+            return
+        if self._quiet_since_us is not None and now_us < self._quiet_since_us + self._patience_us():
+            return
+        self._quiet_since_us = now_us
+        self._give_up()
+        self._advance(now_us)
+
+    def take(self) -> list[Command]:
+        commands, self._commands = self._commands, []
+        return commands
+
+    def receive(self, text: str, now_us: int) -> None:
+        self._quiet_since_us = now_us
+        message = codec.parse(text).message
+        if isinstance(message, Call):
+            self._called(text, message, now_us)
+        elif message is not None and (exchange := self._open.pop(message.message_id, None)) is not None:
+            self._answered(exchange, message)
+        self._advance(now_us)
+
+    # --- what the other side says --------------------------------------------------------------------------
+
+    def _answered(self, exchange: Exchange, message: Message) -> None:
+        if exchange.answer is not None and isinstance(message, CallResult):
+            self._ids.learn(exchange.call.action, payload_of(exchange.answer), message.payload, answer=True)
+        self._settle_answer(exchange)
+
+    def _settle_answer(self, exchange: Exchange) -> None:
+        frame = exchange.call.frame
+        if frame is not None and (seq := self._answer_seq.get(frame.seq)) is not None:
+            self._settled.add(seq)
+
+    def _called(self, text: str, call: Call, now_us: int) -> None:
+        as_recorded = codec.parse(self._ids.to_recorded(text, call.action, answer=False)).message
+        payload = getattr(as_recorded, "payload", call.payload)
+        exchange = self._peer.take(call.action, payload)
+        if exchange is None:
+            self._uncovered(text, call, payload, now_us)
+            return
+        asked = exchange.call.frame
+        assert asked is not None
+        self._settled.add(asked.seq)
+        for seq in [seq for seq, stimulus in self.unstimulated.items() if stimulus == asked.seq]:
+            if seq == asked.seq or seq not in self._skipped:
+                del self.unstimulated[seq]  # it came after all
+        self._ids.learn(call.action, payload_of(exchange.call), call.payload, answer=False)
+        self._answer(exchange, call, asked, now_us)
+
+    def _uncovered(self, text: str, call: Call, payload: Any, now_us: int) -> None:
+        answer = self.manner.model(text, now_us) if self.manner.model is not None else None
+        prologue = call.action == "BootNotification" and not self._boots()
+        if answer is None or (self.manner.policy is Policy.STRICT and not prologue):
+            self.misses.append(self._peer.miss(call.action, payload, now_us))
+            answer = with_message_id(f'[4,"","GenericError","{_REFUSED}",{{}}]', call.message_id)
+            self._commands.append(Send(answer))
+            return
+        if not prologue:
+            self.misses.append(self._peer.miss(call.action, payload, now_us))
+            self.answered_by_model += 1
+        facts = {"prologue": True} if prologue else {"synthetic": self.manner.policy.value}
+        self._commands.append(Send(answer, facts))
+
+    def _boots(self) -> bool:
+        """Whether the recording shows a boot; one that begins later must let the live station boot."""
+        return any(x.call.action == "BootNotification" for x in self._recording.exchanges)
+
+    def _answer(self, exchange: Exchange, call: Call, asked: Frame, now_us: int) -> None:
+        """The recorded answer under the live ids, as long after the live CALL; silence, if that was it."""
+        answer = exchange.answer.frame if exchange.answer else None
+        if exchange.answer is None or answer is None or answer.text is None:
+            return
+        if self._new_transaction_id is not None and call.action == "StartTransaction":
+            recorded = transaction_id_of(payload_of(exchange.answer))
+            if recorded is not None:
+                self._ids.bind(Space.TRANSACTION, recorded, self._new_transaction_id())
+        text = with_message_id(answer.text, call.message_id)
+        text = self._ids.to_live(text, call.action, answer=True)
+        wait_us = self.clockwork.between_us(asked.seq, answer.seq)
+        if self.manner.shift:
+            text = shifted(text, now_us + wait_us - answer.at_us)
+        send = Send(text, _marks(answer))
+        if wait_us:
+            heapq.heappush(self._answers, (now_us + wait_us, answer.seq, send))
+        else:
+            self._commands.append(send)
+
+    # --- the script ----------------------------------------------------------------------------------------
+
+    def _advance(self, now_us: int) -> None:
+        while self._up and self._parts and self._gate_open(self._parts[0].seq):
+            part = self._parts[0]
+            if part.seq in self._skipped:
+                self._parts.popleft()
+                continue
+            if self._part_due_us(part) > now_us or (part.do is Do.BE_LEFT and not self._tired(now_us)):
+                break
+            if part.do is not Do.STIMULATE and self.manner.timing.mode != "causal":
+                self.late_us.append(now_us - self._due_us(part.seq))
+            self._parts.popleft()
+            self._play(part, now_us)
+        if self._up and not self._parts and not self._waiting():
+            self.finished = True
+            if self.side is Side.STATION:
+                self._leave(Close())
+
+    def _play(self, part: Part, now_us: int) -> None:
+        match part.do:
+            case Do.SAY if part.exchange is not None:
+                self._say(part.exchange, part.frame, now_us)
+            case Do.SAY:
+                self._commands.append(Send(part.frame.text or ""))
+            case Do.PING if self.manner.timing.mode != "causal":
+                self._commands.append(Ping(part.frame.data or b""))
+            case Do.LEAVE if part.close is not None:
+                self._leave(part.close)
+            case Do.BE_LEFT:  # it was waited for long enough
+                self.gates_relaxed.append(part.seq)
+                self._leave(Close())
+            case Do.STIMULATE if part.exchange is not None:
+                self._stimulate(part.seq, part.exchange)
+
+    def _leave(self, close: Close) -> None:
+        self._commands.append(close)
+        self._up, self._left = False, True
+
+    def _say(self, exchange: Exchange, frame: Frame, now_us: int) -> None:
+        message_id = self._new_message_id()
+        self._open[message_id] = exchange
+        action = exchange.call.action
+        text = with_message_id(frame.text or "", message_id)
+        for space, value in self._ids.unbound(payload_of(exchange.call), action, self._born):
+            self.unbound.append((frame.seq, space, value))
+        text = self._ids.to_live(text, action, answer=False)
+        if self.manner.shift:
+            text = shifted(text, now_us - frame.at_us)
+        self._commands.append(Send(text, _marks(frame)))
+
+    def _stimulate(self, seq: int, exchange: Exchange) -> None:
+        """The gate of a recorded CALL of the CSMS is open: somebody makes it send that, or nobody can."""
+        if self._peer.consumed(seq) or self.manner.expect_calls:
+            return
+        if self.manner.stimulate:
+            text = self._ids.to_live(
+                exchange.call.frame.text or "" if exchange.call.frame else "",
+                exchange.call.action,
+                answer=False,
+            )
+            payload = getattr(codec.parse(text).message, "payload", None)
+            self._commands.append(Stimulate(seq, exchange.call.action, payload))
+            return
+        self.unstimulated[seq] = seq
+        for other in dependents(self._recording, exchange):
+            self.unstimulated[other] = seq
+            self._skipped.add(other)
+            if (answer := self._answer_seq.get(other)) is not None:
+                self._settled.add(answer)
+
+    # --- gates ---------------------------------------------------------------------------------------------
+
+    def _gate_open(self, seq: int) -> bool:
+        """Whether everything that the other side had said before ``seq`` has come, or is given up."""
+        while self._awaited and self._awaited[0] in self._settled:
+            self._settled.discard(self._awaited.popleft())
+        return not self._awaited or self._awaited[0] >= seq
+
+    def _waiting(self) -> bool:
+        self._gate_open(1 << 62)
+        return bool(self._open or self._answers or self._awaited)
+
+    def _give_up(self) -> None:
+        """Whatever the next part waits for is waited for no longer, by this part or by any later one."""
+        until = self._parts[0].seq if self._parts else 1 << 62
+        for seq in self._awaited:
+            if seq < until and seq not in self._settled:
+                self.gates_relaxed.append(seq)
+                self._settled.add(seq)
+        if not self._parts:
+            self._open.clear()
+
+    def _patience_us(self) -> int:
+        """How long the other side may be silent; a station keeps its own time, so its silence is added."""
+        if self.side is Side.STATION or not self._awaited:
+            return self.manner.gate_us
+        return self.manner.gate_us + self.clockwork.recorded_gap_us(self._awaited[0])
+
+    def _tired(self, now_us: int) -> bool:
+        return self._quiet_since_us is not None and now_us >= self._quiet_since_us + self.manner.gate_us
+
+    def _due_us(self, seq: int) -> int:
+        return (self._start_us or 0) + self.clockwork.after_us(seq)
+
+    def _part_due_us(self, part: Part) -> int:
+        if self.manner.timing.mode != "causal":
+            return self._due_us(part.seq)
+        if part.do is not Do.STIMULATE or self.manner.stimulate or self.manner.expect_calls:
+            return 0
+        if self._peer.consumed(part.seq):
+            return 0
+        gap_us = self.clockwork.recorded_gap_us(part.seq)
+        if gap_us > _OF_ITSELF_US or self._quiet_since_us is None:
+            return 0
+        return self._quiet_since_us + min(self.manner.gate_us, gap_us + _OF_ITSELF_US // 2)
+
+
+def _marks(frame: Frame) -> dict[str, Any]:
+    return {"prologue": True} if frame.facts.get("prologue") else {}

@@ -1,0 +1,157 @@
+"""A replay as plain data: what a worker process or a test is told, and the result that it gives back."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from twin.engine.recording import station_links, stations_of
+from twin.engine.replay.diff import Comparison
+from twin.engine.replay.evidence import Result, evidence_of
+from twin.engine.replay.fields import Matcher, Matchers
+from twin.engine.replay.player import GATE_US, Manner, Player, Policy
+from twin.engine.replay.timing import timing_of
+from twin.io.capture import write_capture
+from twin.io.formats import CaptureError, open_capture
+from twin.io.replaying import Hook, Outcome, Plan, command_hook, replay
+from twin.io.targets import Target
+from twin.io.websocket import LinkError
+from twin.model import Frame, Kind, Side
+
+_SECOND_US = 1_000_000
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One session of a capture and how it is replayed. ``path`` is the capture, ``station`` whose session.
+
+    ``tags`` as in ``Identities``; ``rules`` are the project's matchers; ``output`` keeps the new capture.
+    ``stimulus`` is a command (``twin.io.replaying.command_hook``).
+    """
+
+    path: str
+    station: str
+    name: str
+    live_station: str = ""
+    password: str = ""
+    side: Side = Side.STATION
+    target: Target | None = None
+    listen: tuple[str, int] | None = None
+    timing: str = "causal"
+    shift: bool = True
+    expect_calls: bool = False
+    policy: Policy = Policy.STRICT
+    gate_us: int = GATE_US
+    late_us: int = 5 * _SECOND_US
+    stimulus: str = ""
+    require_stimuli: bool = False
+    prologue: bool = True
+    rules: tuple[Matcher, ...] = ()
+    tags: Mapping[str, str] = {}
+    output: str = ""
+
+
+def sessions_of(path: Path) -> list[tuple[str, list[Frame]]]:
+    """The stations of a capture that say anything, each with its frames. Raises ``CaptureError``."""
+    frames = list(open_capture(path).frames)
+    found = [(station, station_links(frames, station)) for station in stations_of(frames)]
+    return [(name, held) for name, held in found if any(frame.kind is Kind.TEXT for frame in held)]
+
+
+def play(
+    job: Job,
+    hook: Hook | None = None,
+    progress: Callable[[Player, int], None] = lambda player, frames: None,
+    **more: Any,
+) -> Result:
+    """Replay one session and judge it. Whatever keeps it from being replayed is the result's ``error``."""
+    try:
+        frames = next((held for name, held in sessions_of(Path(job.path)) if name == job.station), [])
+        outcome = replay(frames, plan_of(job, hook), progress, **more)
+        if job.output:
+            vantage = "simulated" if job.target is None and job.listen is None else job.side.value
+            write_capture(
+                outcome.replayed, Path(job.output), vantage=vantage, head={"replay_of": Path(job.path).name}
+            )
+    except (CaptureError, LinkError, OSError) as error:
+        return Result(
+            capture=job.name,
+            station=job.station,
+            live_station=job.live_station or job.station,
+            passed=False,
+            error=str(error),
+        )
+    return result_of(job, outcome)
+
+
+def plan_of(job: Job, hook: Hook | None = None) -> Plan:
+    """The plan of a job; ``hook`` in place of its command."""
+    manner = Manner(
+        timing=timing_of(job.timing),
+        shift=job.shift,
+        expect_calls=job.expect_calls,
+        gate_us=job.gate_us,
+        policy=job.policy,
+        matchers=Matchers(job.rules),
+        tags=job.tags,
+    )
+    return Plan(
+        side=job.side,
+        station_id=job.live_station or job.station or "station",
+        password=job.password,
+        target=job.target,
+        listen=job.listen,
+        manner=manner,
+        comparison=Comparison(late_us=job.late_us, answer_late_us=job.late_us),
+        stimulus=hook or (command_hook(job.stimulus) if job.stimulus else None),
+        prologue=job.prologue,
+    )
+
+
+def result_of(job: Job, outcome: Outcome) -> Result:
+    """The outcome as a report tells it."""
+    player = outcome.player
+    unmet = job.require_stimuli and (player.not_stimulated or outcome.failed_stimuli)
+    return Result(
+        capture=job.name,
+        station=job.station,
+        live_station=job.live_station or job.station,
+        passed=outcome.passed and not unmet,
+        diff=outcome.diff,
+        evidence=evidence_of(outcome.diff, outcome.recorded, outcome.replayed),
+        facts=_facts(outcome),
+        late_ms=lateness(player.late_us),
+        transactions=tuple(
+            {**msgspec.to_builtins(one), "energy_wh": one.energy_wh} for one in outcome.transactions
+        ),
+        played_s=_span_s(outcome.replayed),
+    )
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    player = outcome.player
+    return {
+        "played_to_the_end": outcome.finished,
+        "gates_relaxed": player.gates_relaxed,
+        "not_stimulated": player.not_stimulated,
+        "failed_stimuli": [f"#{seq} {why}" for seq, why in outcome.failed_stimuli],
+        "misses": [msgspec.to_builtins(miss) for miss in player.misses],
+        "id_conflicts": [
+            f"{one.space.value} {one.value} for {one.first} and for {one.second}" for one in player.conflicts
+        ],
+        "sent_with_unknown_ids": [f"#{seq} {space.value} {value}" for seq, space, value in player.unbound],
+        "shortened_gaps": player.clockwork.cut,
+    }
+
+
+def _span_s(frames: list[Frame]) -> float:
+    return (frames[-1].at_us - frames[0].at_us) / _SECOND_US if frames else 0.0
+
+
+def lateness(late_us: list[int]) -> dict[str, float] | None:
+    """How much later than due the frames went out, in ms; ``None`` where nothing was due."""
+    if not late_us:
+        return None
+    held = sorted(late_us)
+    p99 = held[min(len(held) - 1, round(0.99 * len(held)))]
+    return {"p50": held[len(held) // 2] / 1000, "p99": p99 / 1000, "max": held[-1] / 1000}

@@ -1,0 +1,101 @@
+"""Whom a replay may talk to: this machine, or what was allowed by name; looked up once."""
+
+import ipaddress
+import socket
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+# What a replay as the CSMS may make a real station do only when it is named (OCPP 1.6 chapter 5).
+DANGEROUS = frozenset(
+    {
+        "ChangeConfiguration",
+        "RemoteStartTransaction",
+        "Reset",
+        "SignedUpdateFirmware",
+        "UnlockConnector",
+        "UpdateFirmware",
+    }
+)
+
+
+class NotAllowedError(Exception):
+    """The target is not this machine and nobody allowed it; the text says how to."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A CSMS that may be spoken to. ``address`` is the one that was checked: connect to no other."""
+
+    url: str
+    address: str
+    loopback: bool
+
+
+def target_of(url: str, allow: Collection[str] = ()) -> Target:
+    """Check ``ws://HOST:PORT/path``. Every address of the name must be loopback, or ``HOST:PORT`` allowed.
+
+    Raises ``ValueError`` for what is no such URL or cannot be found, :class:`NotAllowedError` otherwise.
+    """
+    host, port = _host_and_port(url)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{host}: {getattr(error, 'strerror', None) or error}") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    loopback = all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+    named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not loopback and named not in allow:
+        raise NotAllowedError(
+            f"{named} is not this machine; if you may replay against it, say so with --allow {named}, "
+            f'or for good in pyproject.toml: [tool.ocpp] allow = ["{named}"]'
+        )
+    return Target(url, addresses[0], loopback)
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        if parts.scheme in ("ws", "wss") and parts.hostname:
+            return parts.hostname, port
+    except ValueError:
+        pass
+    raise ValueError(f"{url}: expected ws://HOST:PORT or wss://HOST:PORT")
+
+
+def project_settings(start: Path) -> tuple[dict[str, Any], Path | None]:
+    """``[tool.ocpp]`` of the nearest pyproject.toml that has one, and where that stands.
+
+    Raises ``ValueError`` where the file is no TOML or the table is not as documented.
+    """
+    for folder in (start, *start.parents):
+        path = folder / "pyproject.toml"
+        if not path.is_file():
+            continue
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        table = document.get("tool", {}).get("ocpp")
+        if table is None:
+            continue
+        _check(table, path)
+        return table, folder
+    return {}, None
+
+
+def _check(table: Any, path: Path) -> None:
+    known: Mapping[str, type] = {"allow": list, "matchers": str, "map": str, "baseline": str}
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: tool.ocpp: expected a table")
+    for name, value in table.items():
+        if name not in known:
+            raise ValueError(f"{path}: [tool.ocpp]: unknown key {name!r}; there are {', '.join(known)}")
+        if not isinstance(value, known[name]):
+            raise ValueError(f"{path}: [tool.ocpp] {name}: expected a {known[name].__name__}")
+    if not all(isinstance(one, str) for one in table.get("allow", [])):
+        raise ValueError(f"{path}: [tool.ocpp] allow: expected HOST:PORT texts")
