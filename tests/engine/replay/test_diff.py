@@ -1,18 +1,13 @@
-"""Two captures compared: what must differ does not count, and no single change of a session goes unseen."""
+"""Two captures compared: what must differ does not count, everything else does."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
 
-from tests.conftest import REPOSITORY
 from tests.playbook import Play, after, cp, cs, meter, play, stamp
-from twin.engine.recording import station_links
 from twin.engine.replay.diff import Diff, diff
-from twin.io.formats import open_capture
-from twin.model import Frame, Kind, Side
-from twin.protocol.fold import TIME_FIELDS
+from twin.model import Frame
 
 
 def session(transaction: int = 7, connector: int = 1, start_s: float = 0) -> Play:
@@ -99,69 +94,6 @@ def test_silence_is_another_answer() -> None:
     ((kind, action, paths),) = told(diff(*pair))
     assert (kind, action) == ("changed", "ClearCache")
     assert "answer" in paths
-
-
-# ── every single change of the shipped session ──────────────────────────────────────────────────
-
-
-def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The place of every scalar in a payload that is no time and no transactionId (both are bound)."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key not in TIME_FIELDS and key != "transactionId":
-                yield from leaves(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    else:
-        yield path
-
-
-def altered(elements: list[object], path: tuple[str | int, ...]) -> str:
-    copy = json.loads(json.dumps(elements))
-    place = copy
-    for step in path[:-1]:
-        place = place[step]
-    value = place[path[-1]]
-    place[path[-1]] = f"{value}~" if isinstance(value, str) else not value if isinstance(value, bool) else 1
-    if place[path[-1]] == value:
-        place[path[-1]] = 2
-    return json.dumps(copy)
-
-
-def single_changes(frames: list[Frame]) -> Iterator[tuple[str, list[Frame]]]:
-    """Every exchange dropped, every one duplicated, every scalar of every payload altered."""
-    pairs: dict[tuple[Side | None, str], list[int]] = {}
-    for place, frame in enumerate(frames):
-        if frame.kind is not Kind.TEXT or frame.text is None:
-            continue
-        elements = json.loads(frame.text)
-        asker = frame.sender if elements[0] == 2 else frame.sender and frame.sender.other
-        pairs.setdefault((asker, elements[1]), []).append(place)
-        payload_at = 3 if elements[0] == 2 else 2
-        for path in leaves(elements[payload_at], (payload_at,)):
-            if len(path) > 1:
-                changed = replace(frame, text=altered(elements, path))
-                yield f"#{frame.seq} {path} altered", [*frames[:place], changed, *frames[place + 1 :]]
-    for (_, message_id), places in pairs.items():
-        seqs = [frames[place].seq for place in places]
-        yield f"{seqs} dropped", [frame for place, frame in enumerate(frames) if place not in places]
-        copies = []
-        for place in places:
-            elements = json.loads(frames[place].text or "")
-            copies.append(
-                replace(frames[place], text=json.dumps([elements[0], f"{message_id}x", *elements[2:]]))
-            )
-        last = max(places) + 1
-        yield f"{seqs} duplicated", [*frames[:last], *copies, *frames[last:]]
-
-
-@pytest.mark.slow
-def test_no_single_change_of_a_session_goes_unseen() -> None:
-    frames = station_links(list(open_capture(REPOSITORY / "captures" / "otmk-shaped-demo").frames))
-    tried = list(single_changes(frames))[::5]
-    survived = [name for name, changed in tried if diff(frames, changed).equal]
-    assert len(survived) <= len(tried) // 100, f"{len(survived)} of {len(tried)}: {survived}"
 
 
 def test_a_text_outside_any_exchange_is_compared_too() -> None:

@@ -9,19 +9,21 @@ type Pair = tuple[int | None, int | None]
 
 _MOST_CELLS = 1_000_000  # of the table of costs; longer middles are cut at equal anchors
 _WINDOW = 400
+_SAME = 0.1
 _ALONE = 1.0  # what an item without a partner costs
 
 
 def aligned[T](left: Sequence[T], right: Sequence[T], cost: Callable[[T, T], float]) -> list[Pair]:
     """Pairs of places, in order; ``None`` beside an item that has no partner.
 
-    ``cost`` is 0 for items that are the same, less than 2 for items that may be paired at all.
+    ``cost`` is 0 for items that are the same (nearly: up to a tenth), less than 2 for items that may be
+    paired at all.
     """
     start = 0
-    while start < min(len(left), len(right)) and cost(left[start], right[start]) == 0:
+    while start < min(len(left), len(right)) and cost(left[start], right[start]) <= _SAME:
         start += 1
     end = 0
-    while end < min(len(left), len(right)) - start and cost(left[-1 - end], right[-1 - end]) == 0:
+    while end < min(len(left), len(right)) - start and cost(left[-1 - end], right[-1 - end]) <= _SAME:
         end += 1
     pairs: list[Pair] = [(place, place) for place in range(start)]
     i, j, i_end, j_end = start, start, len(left) - end, len(right) - end

@@ -9,15 +9,15 @@ import msgspec
 
 from twin.engine.recording import Recording, recording_of
 from twin.engine.replay.alignment import aligned
-from twin.engine.replay.fields import Leaf, Matchers, agree, falls, key_of
+from twin.engine.replay.fields import ABSENT, Matchers, agree, falls
 from twin.engine.replay.links import Ends, link_divergences
 from twin.engine.replay.outcome import Change, Diff, Divergence
 from twin.engine.replay.streams import Item, names_of, short, streams_of
 from twin.model import Frame, Side
 
 _SECOND_US = 1_000_000
+_FAR = 0.9  # alike, and so far apart in time that one is late
 _LIKE = 1.9  # two items that may be paired cost less than both alone
-_ABSENT = Leaf("absent")
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,14 +142,17 @@ class _Comparing:
         self.found += [_divergence("extra", name, None, item) for item in new]
 
     def cost(self, one: Item, other: Item) -> float:
-        if one.key == other.key:
-            far = self.timed and abs(self._late_us(one, other)) > self.how.late_us
-            return 0.9 if far else 0.0
+        if one.key == other.key:  # of several alike the one that came at that time
+            return (
+                min(_FAR, _FAR * abs(self._late_us(one, other)) / max(1, self.how.late_us))
+                if self.timed
+                else 0.0
+            )
         if one.action != other.action:
             return 2.0
         paths = {**one.fields, **other.fields}
         differing: int = sum(
-            key_of(one.fields.get(path, _ABSENT)) != key_of(other.fields.get(path, _ABSENT)) for path in paths
+            one.fields.get(path, ABSENT).key != other.fields.get(path, ABSENT).key for path in paths
         )
         return 1.0 + (_LIKE - 1.0) * differing / len(paths)
 
@@ -168,10 +171,13 @@ class _Comparing:
 
     def _changes(self, stream: str, old: Item, new: Item) -> list[Change]:
         found = []
-        for path in {**old.fields, **new.fields}:
-            ours, theirs = old.fields.get(path, _ABSENT), new.fields.get(path, _ABSENT)
+        alike = old.key == new.key
+        for path, leaf in old.fields.items() if alike else {**old.fields, **new.fields}.items():
+            if alike and leaf.matcher is None:
+                continue
+            ours, theirs = old.fields.get(path, ABSENT), new.fields.get(path, ABSENT)
             sent = (old.answer_us, new.answer_us) if path.startswith("answer") else (old.call_us, new.call_us)
-            same = key_of(ours) == key_of(theirs) and agree(
+            same = ours.key == theirs.key and agree(
                 ours, theirs, sent[0] or old.call_us, sent[1] or new.call_us
             )
             if not same or falls(theirs, self._series, f"{stream} {path}"):

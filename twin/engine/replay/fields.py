@@ -20,6 +20,7 @@ from twin.protocol.timestamps import parse_stamp
 
 _SECOND_US = 1_000_000
 _BUILT_IN = "built in"
+_DEEPEST = 40  # no schema of OCPP 1.6 nests deeper than ten
 
 
 class How(StrEnum):
@@ -57,9 +58,14 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Leaf(NamedTuple):
-    """A flattened value, the rule that compares it (``None``: exactly), and its path without list steps."""
+    """A flattened value and how it is compared.
+
+    ``key`` is equal in two values that are alike but for a tolerance; ``matcher`` is the rule (``None``:
+    exactly), ``general`` the path as a rule names it, list steps as ``*``.
+    """
 
     value: Any
+    key: Any
     matcher: Matcher | None = None
     general: str = ""
 
@@ -107,24 +113,33 @@ class Matchers:
     def flat(self, action: str, part: str, payload: Any) -> dict[str, Leaf]:
         """A payload by path, each leaf with its rule; ``part`` is ``request`` or ``answer``."""
         found: dict[str, Leaf] = {}
-        for path, general, value in self._walk(action, part, part, payload):
-            matcher = self.of(action, general)
-            if matcher is None or matcher.how is not How.IGNORE:
-                found[path] = Leaf(value, matcher, general)
+        self._walk(found, action, (part, part), payload, _DEEPEST)
         return found
 
-    def _walk(self, action: str, path: str, general: str, value: Any) -> Iterator[tuple[str, str, Any]]:
-        if isinstance(value, dict):
-            yield path, general, "{}" if not value else "{…}"
+    def _walk(
+        self, found: dict[str, Leaf], action: str, paths: tuple[str, str], value: Any, depth: int
+    ) -> None:
+        """``paths``: the place itself, and with list steps as ``*``; ``depth`` levels may follow."""
+        path, general = paths
+        kind = type(value)
+        if (kind is dict or kind is list) and not depth:
+            value, kind = f"nested deeper than {_DEEPEST} levels", str
+        if kind is dict:
+            self._put(found, action, path, general, "{…}" if value else "{}")
             for key, item in value.items():
-                yield from self._walk(action, f"{path}/{key}", f"{general}/{key}", item)
-        elif isinstance(value, list):
-            yield f"{path}/#", general, len(value)
+                self._walk(found, action, (f"{path}/{key}", f"{general}/{key}"), item, depth - 1)
+        elif kind is list:
+            self._put(found, action, f"{path}/#", general, len(value))
             rule = self.of(action, general)
             for step, item in _steps(value, rule if rule and rule.how is How.SET else None):
-                yield from self._walk(action, f"{path}/{step}", f"{general}/*", item)
+                self._walk(found, action, (f"{path}/{step}", f"{general}/*"), item, depth - 1)
         else:
-            yield path, general, value
+            self._put(found, action, path, general, value)
+
+    def _put(self, found: dict[str, Leaf], action: str, path: str, general: str, value: Any) -> None:
+        matcher = self.of(action, general)
+        if matcher is None or matcher.how is not How.IGNORE:
+            found[path] = Leaf(value, _key(value, matcher), matcher, general)
 
 
 def _steps(items: list[Any], rule: Matcher | None) -> Iterator[tuple[str, Any]]:
@@ -160,24 +175,25 @@ def _bound() -> frozenset[tuple[str, str]]:
     )
 
 
-def key_of(leaf: Leaf) -> Any:
+def _key(value: Any, matcher: Matcher | None) -> Any:
     """What of a value is the same in two messages that are alike: itself, or what its rule leaves of it."""
-    value, matcher, _ = leaf
-    match matcher.how if matcher is not None else How.EXACT:
+    if matcher is None:
+        return canonical(value)
+    match matcher.how:
         case How.TIME:
             stamp = parse_stamp(value) if isinstance(value, str) else None
             return ("time", stamp.zone) if stamp is not None else canonical(value)
         case How.NUMERIC | How.MONOTONIC if _decimal(value) is not None:
-            return "a number"
-        case How.REGEX if matcher is not None and isinstance(value, str):
-            return "fits" if re.fullmatch(matcher.pattern, value) else value
+            return ("a number",)
+        case How.REGEX if isinstance(value, str):
+            return ("fits",) if re.fullmatch(matcher.pattern, value) else value
         case How.TYPE:
-            return _json_type(value)
+            return ("type", _json_type(value))
     return canonical(value)
 
 
 def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
-    """Whether two values with the same :func:`key_of` are the same; ``…_us`` is when each was sent."""
+    """Whether two values with the same key are the same; ``…_us`` is when each was sent."""
     matcher = recorded.matcher
     if matcher is None:
         return True
@@ -197,6 +213,14 @@ def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
     return True
 
 
+def said(word: str) -> Leaf:
+    """A leaf for what is no value of a payload: the action, the kind of answer, an absence."""
+    return Leaf(word, (word,))
+
+
+ABSENT = said("absent")
+
+
 def falls(leaf: Leaf, series: dict[str, Decimal], name: str) -> bool:
     """Whether a value of a ``monotonic`` field is below the last one of its series, which it joins."""
     if leaf.matcher is None or leaf.matcher.how is not How.MONOTONIC:
@@ -212,19 +236,16 @@ def falls(leaf: Leaf, series: dict[str, Decimal], name: str) -> bool:
 
 def canonical(value: Any) -> Any:
     """A value for comparison: 1.0 equals 1, nothing is rounded, no number equals a string or a boolean."""
-    if isinstance(value, bool) or value is None:
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
+    if kind is float:
+        return Decimal(repr(value))
+    if kind is bool or value is None:
         return ("constant", value)
-    if isinstance(value, int | float | Decimal):
-        sign, digits, exponent = Decimal(str(value) if isinstance(value, float) else value).as_tuple()
-        written = "".join(map(str, digits))
-        held = written.rstrip("0").lstrip("0")
-        places = int(exponent) + len(written) - len(written.rstrip("0"))
-        return ("number", sign, held, places) if held else ("number", 0, "", 0)
-    if isinstance(value, dict):
+    if kind is dict:
         return tuple(sorted((key, canonical(item)) for key, item in value.items()))
-    if isinstance(value, list):
-        return ("list", *map(canonical, value))
-    return value
+    return ("list", *map(canonical, value)) if kind is list else value  # a Decimal is what it is
 
 
 def _decimal(value: Any) -> Decimal | None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from twin.engine.recording import Exchange
-from twin.engine.replay.fields import How, Leaf, Matchers, key_of
+from twin.engine.replay.fields import ABSENT, How, Leaf, Matchers
 from twin.engine.replay.outcome import Change
 from twin.engine.replay.streams import short, subject_of
 
@@ -91,10 +91,9 @@ class Recorded:
         )
         if closest is None:
             return Miss(action=action, payload=payload, at_us=at_us)
-        absent = Leaf("absent")
         changes = []
         for path in _differing(closest.fields, fields):
-            ours, theirs = closest.fields.get(path, absent), fields.get(path, absent)
+            ours, theirs = closest.fields.get(path, ABSENT), fields.get(path, ABSENT)
             rule = ours.matcher or theirs.matcher
             how, source = (rule.how.value, rule.source) if rule else (How.EXACT.value, "built in")
             changes.append(
@@ -128,7 +127,7 @@ def _new_id(action: str, leaf: Leaf) -> bool:
 
 
 def _key(action: str, fields: dict[str, Leaf]) -> int:
-    return hash((action, *sorted((path, repr(key_of(leaf))) for path, leaf in fields.items())))
+    return hash((action, frozenset((path, leaf.key) for path, leaf in fields.items())))
 
 
 def _first(waiting: deque[_Known] | None) -> _Known | None:
@@ -138,7 +137,4 @@ def _first(waiting: deque[_Known] | None) -> _Known | None:
 
 
 def _differing(one: dict[str, Leaf], other: dict[str, Leaf]) -> list[str]:
-    absent = Leaf("absent")
-    return [
-        path for path in {**one, **other} if key_of(one.get(path, absent)) != key_of(other.get(path, absent))
-    ]
+    return [path for path in {**one, **other} if one.get(path, ABSENT).key != other.get(path, ABSENT).key]

@@ -197,8 +197,8 @@ class Player:
             return None
         if not self._up or self._quiet_since_us is None:
             return self._connect_us
-        due_us = self._quiet_since_us + self._patience_us()
-        if self._parts and self._gate_open(self._parts[0].seq):
+        due_us = self._give_up_us(self._quiet_since_us)
+        if self._parts and self._gate_open(self._parts[0].seq) and not self._answers:
             due_us = self._part_due_us(self._parts[0])  # nothing but its time is waited for
             if self._parts[0].do is Do.BE_LEFT:
                 due_us = max(due_us, self._quiet_since_us + self.manner.gate_us)
@@ -217,7 +217,7 @@ class Player:
         if self._parts and self._gate_open(self._parts[0].seq):
             self._advance(now_us)
             return
-        if self._quiet_since_us is not None and now_us < self._quiet_since_us + self._patience_us():
+        if self._quiet_since_us is not None and now_us < self._give_up_us(self._quiet_since_us):
             return
         self._quiet_since_us = now_us
         self._give_up()
@@ -312,6 +312,8 @@ class Player:
                 continue
             if self._part_due_us(part) > now_us or (part.do is Do.BE_LEFT and not self._tired(now_us)):
                 break
+            if any(seq < part.seq for _, seq, _ in self._answers):
+                break  # what was answered first is answered first
             if part.do is not Do.STIMULATE and self.manner.timing.mode != "causal":
                 self.late_us.append(now_us - self._due_us(part.seq))
             self._parts.popleft()
@@ -395,11 +397,17 @@ class Player:
         if not self._parts:
             self._open.clear()
 
-    def _patience_us(self) -> int:
-        """How long the other side may be silent; a station keeps its own time, so its silence is added."""
-        if self.side is Side.STATION or not self._awaited:
-            return self.manner.gate_us
-        return self.manner.gate_us + self.clockwork.recorded_gap_us(self._awaited[0])
+    def _give_up_us(self, quiet_since_us: int) -> int:
+        """When silence has lasted long enough: counted from when what is waited for was due, where it was.
+
+        A station keeps its own time, so its recorded silence is added.
+        """
+        if not self._awaited:
+            return quiet_since_us + self.manner.gate_us
+        if self.manner.timing.mode != "causal":
+            return max(quiet_since_us, self._due_us(self._awaited[0])) + self.manner.gate_us
+        gap_us = self.clockwork.recorded_gap_us(self._awaited[0]) if self.side is Side.CSMS else 0
+        return quiet_since_us + self.manner.gate_us + gap_us
 
     def _tired(self, now_us: int) -> bool:
         return self._quiet_since_us is not None and now_us >= self._quiet_since_us + self.manner.gate_us

@@ -12,7 +12,7 @@ import msgspec
 from twin.engine.recording import Exchange
 from twin.engine.replay.alignment import aligned
 from twin.engine.replay.binding import Space, bound_paths, transaction_id_of
-from twin.engine.replay.fields import Leaf, Matchers, key_of
+from twin.engine.replay.fields import Leaf, Matchers, said
 from twin.model import CallError, Event, EventKind, Side
 from twin.protocol.fold import payload_of
 
@@ -114,7 +114,7 @@ def streams_of(exchanges: Iterable[Exchange], names: Names, matchers: Matchers) 
         fields = _fields(exchange, names, matchers)
         answer = exchange.answer.frame if exchange.answer else None
         item = Item(
-            key=hash(tuple(sorted((path, repr(key_of(leaf))) for path, leaf in fields.items()))),
+            key=hash(frozenset((path, leaf.key) for path, leaf in fields.items())),
             exchange=exchange,
             fields=fields,
             call_us=frame.at_us,
@@ -168,18 +168,18 @@ def _fields(exchange: Exchange, names: Names, matchers: Matchers) -> dict[str, L
     """Everything that is compared of an exchange, by path, ids by their names."""
     call, answer = exchange.call, exchange.answer
     fields = matchers.flat(call.action, "request", _named(call.action, _payload(call), names, answer=False))
-    fields["request"] = Leaf(call.action)
+    fields["request"] = said(call.action)
     if answer is None:
-        fields["answer"] = Leaf("none")
+        fields["answer"] = said("none")
     elif answer.kind is EventKind.REFUSED and isinstance(answer.message, CallError):
         if answer.message.details:
             fields |= matchers.flat(call.action, "answer/details", answer.message.details)
-        fields["answer"] = Leaf(f"CALLERROR {answer.message.code}")
+        fields["answer"] = said(f"CALLERROR {answer.message.code}")
     else:
         fields |= matchers.flat(
             call.action, "answer", _named(call.action, _payload(answer), names, answer=True)
         )
-        fields["answer"] = Leaf("CALLRESULT")
+        fields["answer"] = said("CALLRESULT")
     return fields
 
 

@@ -1,0 +1,116 @@
+"""A capture played against itself is itself: every golden capture in every timing, every peer session."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.engine.replay.replays import compared, replayed
+from twin.engine.recording import station_links
+from twin.engine.replay.links import links_of
+from twin.engine.replay.timing import timing_of
+from twin.io.formats import open_capture
+from twin.io.replay_jobs import sessions_of
+from twin.model import Frame, Kind, Side
+
+GOLDEN = sorted(path for path in (REPOSITORY / "captures").iterdir() if path.is_dir())
+MODES = ("causal", "original", "x10", "max-gap=2", "virtual")
+PEERS = (
+    "microocpp--ocpp-csms",
+    "microocpp-part1--ocpp-csms",
+    "openocpp-cp--openocpp-cs",
+    "otmk-shaped-sap--ocpp-csms",
+    "sap2--ocpp-broker",
+    "sap20--ocpp-csms",
+    "sap20atg-outage--ocpp-csms",
+    "shiv3--ocpp-csms",
+    "vcp--ocpp-csms",
+)
+
+
+def frames_of(path: Path) -> list[Frame]:
+    return station_links(list(open_capture(path).frames))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
+def test_every_golden_capture_in_every_timing(path: Path, mode: str) -> None:
+    frames = frames_of(path)
+    timing = timing_of(mode)
+    station, again = replayed(frames, timing)
+    assert station.finished
+    assert station.left == 0
+    assert (station.gates_relaxed, station.misses, station.not_stimulated) == ([], [], [])
+    assert (station.unbound, station.conflicts) == ([], [])
+    found = compared(frames, again, timed=mode in ("original", "virtual"))
+    assert found.divergences == ()
+    texts = sum(frame.kind is Kind.TEXT and frame.sender is Side.STATION for frame in frames)
+    assert sum(frame.kind is Kind.TEXT and frame.sender is Side.STATION for frame in again) == texts
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("mode", ["causal", "virtual"])
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_session(corpora: Path, name: str, mode: str) -> None:
+    for _, frames in sessions_of(corpora / "peer-sessions" / f"{name}.jsonl"):
+        station, again = replayed(frames, timing_of(mode))
+        assert station.finished
+        assert compared(frames, again, timed=mode == "virtual").divergences == ()
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
+def test_a_capture_does_not_differ_from_itself(path: Path) -> None:
+    frames = frames_of(path)
+    assert compared(frames, frames, timed=True).equal
+
+
+def test_connections_go_as_they_went() -> None:
+    """A refusal, a Close by the CSMS with its code, an end without one: all are played."""
+    frames = frames_of(REPOSITORY / "captures" / "twin-connections")
+    _, again = replayed(frames, timing_of("virtual"))
+    links = links_of(again)
+    assert [(link.refused, link.status) for link in links] == [(True, 401), (False, None), (False, None)]
+    assert (links[1].by, links[1].code, links[1].abrupt) == ("csms", 1012, False)
+    assert sum(frame.kind is Kind.PING for frame in again) == 3
+    outage = frames_of(REPOSITORY / "captures" / "twin-outage")
+    _, again = replayed(outage)
+    assert [link.abrupt for link in links_of(again)][:2] == [link.abrupt for link in links_of(outage)][:2]
+
+
+def digest(path: Path, times: int = 1) -> str:
+    """One hash over so many virtual replays: stamps, connections and texts."""
+    frames = frames_of(path)
+    said = set()
+    for _ in range(times):
+        _, again = replayed(frames, timing_of("virtual"), shift=True)
+        text = "".join(f"{frame.at_us} {frame.link} {frame.kind} {frame.text}\n" for frame in again)
+        said.add(hashlib.sha256(text.encode()).hexdigest())
+    (only,) = said
+    return only
+
+
+@pytest.mark.parametrize("path", GOLDEN[1:], ids=lambda path: path.name)
+def test_a_hundred_virtual_replays_are_one(path: Path) -> None:
+    assert digest(path, 100) == digest(path)
+
+
+def test_one_hash_whatever_the_hash_seed() -> None:
+    wanted = digest(GOLDEN[-1])
+    for seed in ("0", "1", "4242"):
+        told = subprocess.run(
+            (sys.executable, "-m", "tests.engine.replay.test_self_replay", str(GOLDEN[-1])),
+            env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin"},
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert told.stdout.strip() == wanted
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{digest(Path(sys.argv[1]))}\n")
