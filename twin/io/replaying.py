@@ -155,7 +155,8 @@ def _message_id() -> str:
 
 def _in_process(frames: list[Frame], plan: Plan, player: Player) -> list[Frame]:
     """Against the recorded other side, on a clock that jumps."""
-    other = _player(frames, replace(plan, manner=replace(plan.manner, tags={}, model=None)), plan.side.other)
+    manner = replace(plan.manner, tags={}, model=None, expect_calls=True)
+    other = _player(frames, replace(plan, manner=manner), plan.side.other)
     station, csms = (player, other) if plan.side is Side.STATION else (other, player)
     return converse(
         station,
