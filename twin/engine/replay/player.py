@@ -249,8 +249,9 @@ class Player:
             self._settled.add(seq)
 
     def _called(self, text: str, call: Call, now_us: int) -> None:
-        as_recorded = codec.parse(self._ids.to_recorded(text, call.action, answer=False)).message
-        payload = getattr(as_recorded, "payload", call.payload)
+        payload = call.payload
+        if (as_recorded := self._ids.to_recorded(text, call.action, answer=False)) != text:
+            payload = getattr(codec.parse(as_recorded).message, "payload", payload)
         exchange = self._peer.take(call.action, payload)
         if exchange is None:
             self._uncovered(text, call, payload, now_us)
