@@ -30,9 +30,14 @@ from twin.protocol.fold import payload_of
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
 _STIMULUS_S = 60.0
+_NO_WAY = 69  # EX_UNAVAILABLE of sysexits.h
 
 type Hook = Callable[[str, Any, str], Awaitable[None] | None]
-"""Makes the live CSMS send a CALL: action, payload with the live values, station id. Raises if it cannot."""
+"""Makes the live CSMS send a CALL: action, payload with the live values, station id.
+
+``NotImplementedError`` says that there is no way to: the CALL counts as not stimulated. Whatever else it
+raises is told, and the CALL is missed.
+"""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,6 +295,11 @@ class _Running:
                 said = await loop.run_in_executor(None, self.plan.stimulus, *what)
                 if said is not None:
                     await said
+        except NotImplementedError as error:
+            self.failed.append((stimulus.seq, f"no way to: {error}"))
+            live = self._lives[0]
+            self.player.not_coming(stimulus.seq, live.pace.now_us())
+            live.obey()
         except Exception as error:  # somebody else's code: whatever it raises is why the CALL did not come
             self.failed.append((stimulus.seq, f"{type(error).__name__}: {error}"))
 
@@ -356,7 +366,8 @@ def _whole(value: Any) -> int | None:
 def command_hook(command: str) -> Hook:
     """``--stimulus``: the command gets one JSON object (action, payload, station_id) on standard input.
 
-    Raises ``ValueError`` for a command that cannot be read.
+    Exit 0: the CSMS was asked. Exit 69: there is no way to ask it, the CALL is not stimulated. Raises
+    ``ValueError`` for a command that cannot be read.
     """
     words = shlex.split(command)
     if not words:
@@ -372,6 +383,8 @@ def command_hook(command: str) -> Hook:
         finally:
             if process.returncode is None:
                 process.kill()
+        if process.returncode == _NO_WAY:
+            raise NotImplementedError(action)
         if process.returncode:
             last = said.decode(errors="replace").strip().splitlines()[-1:] or [""]
             raise RuntimeError(f"exit {process.returncode} {last[0][:200]}")

@@ -83,6 +83,7 @@ SHIPPED: tuple[Matcher, ...] = (
     Matcher(action="StopTransaction", path="request/transactionData/*/sampledValue", how=How.SET,
             key=_SAMPLE_KEY),
     Matcher(action="GetDiagnostics", path="answer/fileName", how=How.TYPE),  # made anew for every upload
+    Matcher(path="answer/details/*", how=How.TYPE),  # OCPP-J 1.6 §4.2.3: "in an undefined way"
 )  # fmt: skip
 _TIME = Matcher(path="*", how=How.TIME, tolerance=_STAMP_S)
 _BOUND = Matcher(path="*", how=How.BOUND)

@@ -369,6 +369,21 @@ class Player:
             payload = getattr(codec.parse(text).message, "payload", None)
             self._commands.append(Stimulate(seq, exchange.call.action, payload))
             return
+        self._not_coming(seq, exchange)
+
+    def not_coming(self, seq: int, now_us: int) -> None:
+        """Nobody can make the CSMS send the recorded CALL that was offered as a ``Stimulate``."""
+        exchange = next(
+            (x for x in self._recording.exchanges if x.call.frame is not None and x.call.frame.seq == seq),
+            None,
+        )
+        if exchange is None or self._peer.consumed(seq):
+            return
+        self._settled.add(seq)
+        self._not_coming(seq, exchange)
+        self._advance(now_us)
+
+    def _not_coming(self, seq: int, exchange: Exchange) -> None:
         self.unstimulated[seq] = seq
         for other in dependents(self._recording, exchange):
             self.unstimulated[other] = seq
