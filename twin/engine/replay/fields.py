@@ -82,6 +82,8 @@ SHIPPED: tuple[Matcher, ...] = (
     Matcher(action="MeterValues", path="request/meterValue/*/sampledValue", how=How.SET, key=_SAMPLE_KEY),
     Matcher(action="StopTransaction", path="request/transactionData/*/sampledValue", how=How.SET,
             key=_SAMPLE_KEY),
+    Matcher(action="GetDiagnostics", path="request/location", how=How.TYPE),  # the player puts one of its own
+    Matcher(action="UpdateFirmware", path="request/location", how=How.TYPE),
     Matcher(action="GetDiagnostics", path="answer/fileName", how=How.TYPE),  # made anew for every upload
     Matcher(path="answer/details/*", how=How.TYPE),  # OCPP-J 1.6 §4.2.3: "in an undefined way"
 )  # fmt: skip

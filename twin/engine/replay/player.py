@@ -24,9 +24,12 @@ from twin.engine.replay.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, CallResult, Frame, Message, Side
 from twin.protocol import codec
 from twin.protocol.fold import payload_of
+from twin.protocol.places import places, replaced
 
 GATE_US = 30_000_000  # silence after which a missing frame of the other side is waited for no longer
 _OF_ITSELF_US = 2_000_000  # a CSMS that called so soon after a message may well do so again, unasked
+_GIVES_LOCATION = frozenset({"GetDiagnostics", "UpdateFirmware"})
+_LOCATION = "ftp://127.0.0.1/twin-replay"  # nobody uploads to, or installs from, where the recording said
 _REFUSED = "no recording covers this"
 
 
@@ -352,6 +355,8 @@ class Player:
         for space, value in self._ids.unbound(payload_of(exchange.call), action, self._born):
             self.unbound.append((frame.seq, space, value))
         text = self._ids.to_live(text, action, answer=False)
+        if action in _GIVES_LOCATION:
+            text = replaced(text, [(place, f'"{_LOCATION}"') for place in places(text, (3, "location"))])
         if self.manner.shift:
             text = shifted(text, now_us - frame.at_us)
         self._commands.append(Send(text, _marks(frame)))
