@@ -1,6 +1,7 @@
 """One replay from end to end: a capture, a plan, a peer on a socket or in process, and the verdict."""
 
 import asyncio
+import inspect
 import itertools
 import json
 import shlex
@@ -31,8 +32,10 @@ from twin.protocol.fold import payload_of
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
 _STIMULUS_S = 60.0
 
-type Hook = Callable[[str, Any, str], Awaitable[None] | None]
-"""Makes the live CSMS send a CALL: action, payload with the live values, station id. Raises if it cannot."""
+type Hook = Callable[[str, Any, str], Awaitable[object] | object]
+"""Makes the live CSMS send a CALL: action, payload with the live values, station id. Raises if it cannot.
+
+What it returns is awaited if it can be, and of no account."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,7 +290,7 @@ class _Running:
                 loop = asyncio.get_running_loop()
                 what = (stimulus.action, stimulus.payload, self.plan.station_id)
                 said = await loop.run_in_executor(None, self.plan.stimulus, *what)
-                if said is not None:
+                if inspect.isawaitable(said):
                     await said
         except Exception as error:  # somebody else's code: whatever it raises is why the CALL did not come
             self.failed.append((stimulus.seq, f"{type(error).__name__}: {error}"))
