@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from twin.engine.csms import Csms, Script
+from twin.engine.machine import Machine
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
 from twin.io.recorder import station_of
@@ -46,19 +47,25 @@ class LiveCsms:
         self.authorizations.append(authorization)
         station = station_of(path)
         if station not in self.lives:
-            machine = Csms(
-                self._script(),
-                new_message_id=lambda: str(uuid.uuid4()),
-                new_transaction_id=lambda: next(self._transactions),
-            )
+            machine = self.machine_of(station)
             self.lives[station] = Live(machine, Side.CSMS, station, pace=self._pace, log=self.log)
         return self.lives[station]
 
+    def machine_of(self, station: str) -> Machine:
+        return self.csms()
+
+    def csms(self) -> Csms:
+        return Csms(
+            self._script(),
+            new_message_id=lambda: str(uuid.uuid4()),
+            new_transaction_id=lambda: next(self._transactions),
+        )
+
 
 @contextlib.asynccontextmanager
-async def serving(csms: LiveCsms) -> AsyncIterator[LiveCsms]:
-    server = await websocket.listen("127.0.0.1", 0, csms.peer_of)
-    host, port = server.sockets[0].getsockname()[:2]
+async def serving(csms: LiveCsms, host: str = "127.0.0.1") -> AsyncIterator[LiveCsms]:
+    server = await websocket.listen(host, 0, csms.peer_of)
+    port = server.sockets[0].getsockname()[1]
     csms.url = f"ws://{host}:{port}"
     try:
         yield csms

@@ -4,25 +4,24 @@ import json
 import os
 import signal
 import sys
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from twin.cli.common import FINDINGS, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json
 from twin.cli.replay_many import play_all
-from twin.engine.replay.baseline import Baseline, baseline_of, document_of
+from twin.engine.replay.baseline import against, document_of
 from twin.engine.replay.evidence import Result
-from twin.engine.replay.fields import Matcher, Matchers, rules_of
-from twin.engine.replay.identities import Identities, Needs, add_needs, identities_of
+from twin.engine.replay.fields import Matcher, Matchers
+from twin.engine.replay.identities import Identities, Needs, add_needs
 from twin.engine.replay.player import Player, Policy
 from twin.engine.replay.timing import Timing, timing_of
 from twin.io.formats import CaptureError
 from twin.io.replay_jobs import Job, play, sessions_of
-from twin.io.targets import DANGEROUS, NotAllowedError, Target, project_settings, target_of
+from twin.io.replay_setup import Told, checked_target, told
+from twin.io.targets import DANGEROUS, NotAllowedError, Target
 from twin.model import Frame, Kind, Side
 from twin.protocol import codec
 from twin.report import replayed_html, replayed_junit
@@ -69,15 +68,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def replay(paths: list[Path], options: Options) -> int:
     """Replay captures; the exit code (0 equal, 1 divergence, 2 usage, 3 unreadable, 4 refused)."""
-    settings, folder = _settings()
+    held = _told(options.matchers, options.map, options.baseline, options.allow)
     timing = _checked_timing(options)
-    rules = _rules(options.matchers or _beside(settings, folder, "matchers"))
-    identities = _identities(options.map or _beside(settings, folder, "map"))
-    known = _baseline(options.baseline or _beside(settings, folder, "baseline"))
-    target = _target(options, (*options.allow, *settings.get("allow", ())), timing)
-    jobs = _jobs(paths, options, rules, identities, target)
-    results = _played(jobs, options, identities)
-    judged = [_against(known, result) for result in results]
+    target = _target(options, held.allow, timing)
+    jobs = _jobs(paths, options, held.rules, held.identities, target)
+    results = _played(jobs, options, held.identities)
+    judged = [against(held.baseline, result) for result in results]
     _keep_reports(judged, options)
     _tell(judged, options)
     if any(result.error for result in judged) and not any(result.diff.matched for result in judged):
@@ -88,15 +84,13 @@ def replay(paths: list[Path], options: Options) -> int:
 # --- what is asked for -------------------------------------------------------------------------------------
 
 
-def _settings() -> tuple[dict[str, Any], Path | None]:
+def _told(
+    matchers: Path | None, ids: Path | None = None, baseline: Path | None = None, allow: Iterable[str] = ()
+) -> Told:
     try:
-        return project_settings(Path.cwd())
+        return told(Path.cwd(), matchers=matchers, ids=ids, baseline=baseline, allow=allow)
     except ValueError as error:
         raise fail(str(error), USAGE) from error
-
-
-def _beside(settings: dict[str, Any], folder: Path | None, name: str) -> Path | None:
-    return folder / settings[name] if folder is not None and name in settings else None
 
 
 def _checked_timing(options: Options) -> Timing:
@@ -119,45 +113,15 @@ def _checked_timing(options: Options) -> Timing:
     return timing
 
 
-def _rules(path: Path | None) -> tuple[Matcher, ...]:
-    return rules_of(_toml(path), path.name) if path is not None else ()
-
-
-def _identities(path: Path | None) -> Identities:
-    try:
-        return identities_of(_toml(path), path.name) if path is not None else Identities()
-    except ValueError as error:
-        raise fail(str(error), USAGE) from error
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise fail(f"{path}: {getattr(error, 'strerror', None) or error}", USAGE) from error
-
-
-def _baseline(path: Path | None) -> Baseline | None:
-    if path is None:
-        return None
-    try:
-        return baseline_of(json.loads(path.read_text(encoding="utf-8")), path.name)
-    except (OSError, ValueError) as error:
-        raise fail(f"{path}: {getattr(error, 'strerror', None) or error}", USAGE) from error
-
-
 def _target(options: Options, allow: Iterable[str], timing: Timing) -> Target | None:
     if options.csms is None:
         return None
     try:
-        target = target_of(options.csms, tuple(allow))
+        return checked_target(options.csms, allow, timing)
     except NotAllowedError as error:
         raise fail(str(error), REFUSED) from error
     except ValueError as error:
         raise fail(f"--csms {error}", USAGE) from error
-    if timing.speed > 1 and not target.loopback:
-        raise fail(f"--timing {options.timing} is for this machine only: its timers do not scale", REFUSED)
-    return target
 
 
 def _jobs(
@@ -303,20 +267,6 @@ def _progress() -> Callable[[Player, int], None]:
     return tell
 
 
-def _against(known: Baseline | None, result: Result) -> Result:
-    if known is None or result.error:
-        return result
-    diff, gone = known.apply(result.capture, result.diff)
-    others = result.passed or (result.diff.divergences and _only_differs(result))
-    facts = {**result.facts, "vanished": gone} if gone else result.facts
-    return replace(result, diff=diff, facts=facts, passed=bool(others) and diff.equal)
-
-
-def _only_differs(result: Result) -> bool:
-    """Whether divergences are all that failed: no conflict, no early end."""
-    return result.facts["played_to_the_end"] and not result.facts["id_conflicts"]
-
-
 # --- what is told ------------------------------------------------------------------------------------------
 
 
@@ -381,9 +331,8 @@ def _table(name: str, rows: dict[str, str]) -> str:
 
 def explain(wanted: str, matchers: Path | None) -> int:
     """Which line of the table decides about ACTION/request/path."""
-    settings, folder = _settings()
     action, _, path = wanted.partition("/")
-    rule = Matchers(_rules(matchers or _beside(settings, folder, "matchers"))).of(action, path)
+    rule = Matchers(_told(matchers).rules).of(action, path)
     if rule is None:
         say(f"{wanted}: exact, as nothing else is said")
         return 0

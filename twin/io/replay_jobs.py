@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from twin.engine.recording import station_links, stations_of
+from twin.engine.replay.baseline import Baseline, against
 from twin.engine.replay.diff import Comparison
 from twin.engine.replay.evidence import Result, evidence_of
 from twin.engine.replay.fields import Matcher, Matchers
 from twin.engine.replay.player import GATE_US, Manner, Player, Policy
+from twin.engine.replay.session_parts import Played, by_parts
 from twin.engine.replay.timing import timing_of
 from twin.io.capture import write_capture
 from twin.io.formats import CaptureError, open_capture
@@ -65,6 +67,24 @@ def play(
     **more: Any,
 ) -> Result:
     """Replay one session and judge it. Whatever keeps it from being replayed is the result's ``error``."""
+    outcome = _outcome(job, hook, progress, **more)
+    return outcome if isinstance(outcome, Result) else result_of(job, outcome)
+
+
+def play_parts(job: Job, known: Baseline | None = None, hook: Hook | None = None) -> Played:
+    """Replay one session and judge it as a whole and by its parts, without what is ``known`` of it."""
+    outcome = _outcome(job, hook)
+    if isinstance(outcome, Result):
+        return Played(whole=outcome)
+    return by_parts(against(known, result_of(job, outcome)), outcome.recorded, outcome.replayed)
+
+
+def _outcome(
+    job: Job,
+    hook: Hook | None,
+    progress: Callable[[Player, int], None] = lambda player, frames: None,
+    **more: Any,
+) -> Outcome | Result:
     try:
         frames = next((held for name, held in sessions_of(Path(job.path)) if name == job.station), [])
         outcome = replay(frames, plan_of(job, hook), progress, **more)
@@ -81,7 +101,7 @@ def play(
             passed=False,
             error=str(error),
         )
-    return result_of(job, outcome)
+    return outcome
 
 
 def plan_of(job: Job, hook: Hook | None = None) -> Plan:

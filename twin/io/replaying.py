@@ -1,6 +1,7 @@
 """One replay from end to end: a capture, a plan, a peer on a socket or in process, and the verdict."""
 
 import asyncio
+import inspect
 import itertools
 import json
 import shlex
@@ -32,11 +33,11 @@ FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really
 _STIMULUS_S = 60.0
 _NO_WAY = 69  # EX_UNAVAILABLE of sysexits.h
 
-type Hook = Callable[[str, Any, str], Awaitable[None] | None]
+type Hook = Callable[[str, Any, str], Awaitable[object] | object]
 """Makes the live CSMS send a CALL: action, payload with the live values, station id.
 
-``NotImplementedError`` says that there is no way to: the CALL counts as not stimulated. Whatever else it
-raises is told, and the CALL is missed.
+What it returns is awaited if it can be. ``NotImplementedError`` says that there is no way to: the CALL counts
+as not stimulated. Whatever else it raises is told, and the CALL is missed.
 """
 
 
@@ -293,7 +294,7 @@ class _Running:
                 loop = asyncio.get_running_loop()
                 what = (stimulus.action, stimulus.payload, self.plan.station_id)
                 said = await loop.run_in_executor(None, self.plan.stimulus, *what)
-                if said is not None:
+                if inspect.isawaitable(said):
                     await said
         except NotImplementedError as error:
             self.failed.append((stimulus.seq, f"no way to: {error}"))

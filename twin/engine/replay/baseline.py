@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from twin.engine.replay.evidence import Result
 from twin.engine.replay.outcome import Diff
 
 VERSION = 1
@@ -53,3 +54,14 @@ def document_of(diffs: Iterable[tuple[str, Diff]]) -> dict[str, Any]:
         if counts:
             sessions.setdefault(name, {}).update(sorted(counts.items()))
     return {"version": VERSION, "sessions": sessions}
+
+
+def against(known: Baseline | None, result: Result) -> Result:
+    """The result without what is known of it; what has vanished stands in its facts."""
+    if known is None or result.error:
+        return result
+    diff, gone = known.apply(result.capture, result.diff)
+    only_differs = result.facts["played_to_the_end"] and not result.facts["id_conflicts"]
+    others = result.passed or (bool(result.diff.divergences) and only_differs)
+    facts = {**result.facts, "vanished": gone} if gone else result.facts
+    return replace(result, diff=diff, facts=facts, passed=others and diff.equal)

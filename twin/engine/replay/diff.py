@@ -1,5 +1,6 @@
 """Two captures compared stream by stream: what must differ does not count, everything else does."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
@@ -16,6 +17,7 @@ from twin.engine.replay.streams import Item, names_of, short, streams_of
 from twin.model import Frame, Side
 
 _SECOND_US = 1_000_000
+_AHEAD = 1 << 60  # before everything, a prologue too
 _FAR = 0.9  # alike, and so far apart in time that one is late
 _LIKE = 1.9  # two items that may be paired cost less than both alone
 
@@ -51,7 +53,7 @@ def diff(
     for one, other in comparing.streams(ours, theirs, names):
         comparing.stream(*one, other)
     comparing.found += _strays(ours, theirs) + link_divergences(left, right, comparison.ends)
-    comparing.found.sort(key=lambda d: (d.recorded_seq is None, d.recorded_seq or d.replayed_seq or 0))
+    comparing.found.sort(key=comparing.place)
     return Diff(comparing.matched, tuple(comparing.found), timed=timed)
 
 
@@ -114,6 +116,18 @@ class _Comparing:
         self.matched = 0
         self.found: list[Divergence] = []
         self._series: dict[str, Decimal] = {}
+        self._recorded: dict[int, int] = {}  # seq of the recorded frame by that of its partner in the replay
+        self._paired: list[int] = []  # those partners, in order
+
+    def place(self, found: Divergence) -> tuple[int, bool, int]:
+        """Where a divergence stands: at its recorded frame, else behind the last one that came before it."""
+        if found.recorded_seq is not None:
+            return found.recorded_seq, False, 0
+        here = found.replayed_seq or 0
+        if len(self._paired) != len(self._recorded):
+            self._paired = sorted(self._recorded)
+        before = bisect_left(self._paired, here)
+        return self._recorded[self._paired[before - 1]] if before else -_AHEAD, True, here
 
     def streams(
         self, ours: Recording, theirs: Recording, names: Any
@@ -160,6 +174,9 @@ class _Comparing:
         return other.call_us - one.call_us - self.moved_us
 
     def _pair(self, stream: str, old: Item, new: Item) -> None:
+        self._recorded[new.seq] = old.seq
+        if old.answer_seq is not None and new.answer_seq is not None:
+            self._recorded[new.answer_seq] = old.answer_seq
         changes = self._changes(stream, old, new)
         if changes:
             self.found.append(_divergence("changed", stream, old, new, tuple(changes)))

@@ -60,7 +60,8 @@ class Names:
         self.starts: dict[int, str] = {}  # seq of a StartTransaction: its transaction
 
     def give(self, space: Space, value: Any, name: str) -> None:
-        self._named[space, value] = name
+        """The first name stays: an id that is given twice is wrong the second time."""
+        self._named.setdefault((space, value), name)
 
     def of(self, space: Space, value: Any) -> Any:
         """The name of an id; what no capture gave keeps its value, and a wrong type never gets a name."""
