@@ -26,7 +26,7 @@ from twin.engine.virtual import converse
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
 from twin.io.targets import Target
-from twin.model import Frame, Side
+from twin.model import Frame, Kind, Side
 from twin.protocol.fold import payload_of
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
@@ -91,6 +91,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     transactions: list[TransactionPlayed]
     failed_stimuli: list[tuple[int, str]]
     finished: bool
+    link_lost: str = ""  # why no further connection could be made, in the middle of the recording
 
     @property
     def passed(self) -> bool:
@@ -117,11 +118,10 @@ def replay(
     player = _player(held, plan, plan.side)
     failed: list[tuple[int, str]] = []
     if not live:
-        replayed = _in_process(held, plan, player)
-    else:
-        running = _Running(player, plan, failed, progress)
-        replayed = asyncio.run(running.run(listening, ended))
-    return _outcome(held, replayed, player, plan, failed)
+        return _outcome(held, _in_process(held, plan, player), player, plan, failed)
+    running = _Running(player, plan, failed, progress)
+    replayed = asyncio.run(running.run(listening, ended))
+    return replace(_outcome(held, replayed, player, plan, failed), link_lost=running.link_lost)
 
 
 def _with_model(plan: Plan) -> Manner:
@@ -188,6 +188,7 @@ class _Running:
         self.failed = failed
         self.progress = progress
         self.log = FrameLog()
+        self.link_lost = ""
         self._stimuli: set[asyncio.Task[None]] = set()
         self._lives: list[Live] = []
 
@@ -274,7 +275,12 @@ class _Running:
 
     def _refused(self, error: websocket.LinkError) -> None:
         """A connection could not be made: as it was recorded, or the end of the replay."""
-        if error.status is None or not self.player.expects_refusal:
+        if error.status is not None and self.player.expects_refusal:
+            return
+        if any(frame.kind is Kind.TEXT for frame in self.log.frames):
+            self.link_lost = str(error)
+            self._end()  # what was played until then is judged
+        else:
             self._end(error)
 
     def _told(self) -> None:
