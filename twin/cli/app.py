@@ -388,10 +388,16 @@ def check(
 @app.command()
 def convert(
     capture: Capture,
-    output: Annotated[Path, typer.Option("--output", "-o", help="New directory, or a .jsonl file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New directory, or a .jsonl, .csv or .parquet file.")
+    ],
     to: Annotated[
-        str | None, typer.Option(help="capture or open-ocpp-trace. Default: by the output's name.")
+        str | None,
+        typer.Option(help="capture, open-ocpp-trace, csv or parquet. Default: by the output's name."),
     ] = None,
+    table: Annotated[
+        str, typer.Option(help="As csv or parquet: frames, or a table of the analysis (docs/formats.md).")
+    ] = "frames",
     proof: Annotated[
         str | None,
         typer.Option(metavar="FROM-TO", help="Only these seq, each proven by the seal, as one file."),
@@ -401,26 +407,30 @@ def convert(
     logged_by: LoggedBy = None,
     json: Json = False,
 ) -> None:
-    """Convert any format to our capture (a directory) or to open-ocpp-trace v1.1 (a .jsonl file).
+    """Convert any format to our capture (a directory), open-ocpp-trace v1.1, CSV or Parquet.
 
-    Every line that could not be used is reported; a damaged frame is kept and marked.
+    Every line that could not be used is reported; a damaged frame is kept and marked. Exit 1: something that
+    looked like a frame could not be read.
 
     Examples: twin convert steve.log -o steve.capture; twin convert site-a.capture -o site-a.jsonl;
-    twin convert site-a.capture --proof 120-141 -o session.proof.json
+    twin convert site-a.capture -o meter.parquet --table meter; xclip -o | twin convert - -o pasted.capture
     """
     from twin.cli import convert as verb
 
     if proof is not None:
         verb.prove(capture, output, proof)
         return
-    verb.convert(
-        capture,
-        output,
-        to=to,
-        format=format,
-        log_timezone=log_timezone,
-        logged_by=logged_by.value if logged_by else None,
-        as_json=json,
+    raise typer.Exit(
+        verb.convert(
+            capture,
+            output,
+            to=to,
+            table=table,
+            format=format,
+            log_timezone=log_timezone,
+            logged_by=logged_by.value if logged_by else None,
+            as_json=json,
+        )
     )
 
 

@@ -1,7 +1,9 @@
 """What every verb shares: opening a capture, saying things on stderr, ending with the right exit code."""
 
 import json
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from twin.io.formats import CaptureError, Reading, ReadOptions, open_capture
 from twin.model import Frame, Side
 from twin.report.words import plain_lines
 
+_held: list[object] = []  # files that live as long as the program
 CLEAN, FINDINGS, USAGE, UNREADABLE, REFUSED, INTERNAL = 0, 1, 2, 3, 4, 70
 
 
@@ -43,12 +46,25 @@ def opened(
     log_timezone: str | None = None,
     logged_by: str | None = None,
 ) -> Reading:
-    """Open a capture of any format, or end with exit 3 and one clear line."""
+    """Open a capture of any format (``-``: standard input), or end with exit 3 and one clear line."""
+    if str(path) == "-":
+        path = _standard_input()
     options = ReadOptions(log_timezone=log_timezone, logged_by=Side(logged_by) if logged_by else None)
     try:
         return open_capture(path, options, format)
     except CaptureError as error:
         raise fail(str(error), UNREADABLE) from error
+
+
+def _standard_input() -> Path:
+    """What is piped in or pasted, as a file that goes with us: formats look at a file's beginning first."""
+    if sys.stdin.isatty():
+        note("reading standard input; paste, then Ctrl-D")
+    file = tempfile.NamedTemporaryFile(prefix="twin-stdin-")  # noqa: SIM115  # it lives until we end
+    shutil.copyfileobj(sys.stdin.buffer, file)
+    file.flush()
+    _held.append(file)
+    return Path(file.name)
 
 
 def frames_of(reading: Reading) -> list[Frame]:

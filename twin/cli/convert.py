@@ -1,15 +1,17 @@
-"""twin convert: any format to our capture or to open-ocpp-trace."""
+"""twin convert: any format to any that is written, and what became of every line."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twin.cli.common import UNREADABLE, USAGE, fail, note, opened, say_json
-from twin.io.formats import CaptureError, ImportReport, opentrace
-from twin.io.reading import UnusedLine
+from twin.cli.common import FINDINGS, UNREADABLE, USAGE, fail, note, opened, say_json
+from twin.io.formats import WRITTEN, CaptureError, Format, ImportReport, Reading
+from twin.io.formats.textlog_shapes import FRAME_START
+from twin.io.reading import UnusedLine, WriteReport
 from twin.report.words import plain
 
-_TARGETS = ("capture", "open-ocpp-trace")
 _LISTED = 20
+_FRAMES = "frames"
 
 
 def convert(
@@ -17,28 +19,19 @@ def convert(
     output: Path,
     *,
     to: str | None,
+    table: str,
     format: str | None,  # noqa: A002  # the option's own name
     log_timezone: str | None,
     logged_by: str | None,
     as_json: bool,
-) -> None:
-    """Convert, and report every line that could not be used."""
-    from twin.io.capture import write_capture
-
-    target = to or ("open-ocpp-trace" if output.suffix == ".jsonl" else "capture")
-    if target not in _TARGETS:
-        raise fail(f"--to {target}: expected {' or '.join(_TARGETS)}", USAGE)
+) -> int:
+    """Convert, and report every line that could not be used; the exit code (1: some looked like frames)."""
+    target = _target(to, output)
+    if output.exists():
+        raise fail(f"{output} exists: nothing is ever written over", USAGE)
     reading = opened(path, format=format, log_timezone=log_timezone, logged_by=logged_by)
-    left_out: dict[str, int] = {}
     try:
-        if target == "capture":
-            head = {"imported": {"from": path.name, "format": reading.format}}
-            written = write_capture(reading.frames, output, vantage="import", head=head).lines
-        else:
-            if output.exists():
-                raise FileExistsError(f"{output} exists")
-            report = opentrace.write(reading.frames, output)
-            written, left_out = report.written, dict(report.left_out)
+        report = _written(reading, output, target, table, path.name)
     except FileExistsError as error:
         raise fail(str(error), USAGE) from error
     except OSError as error:
@@ -46,9 +39,55 @@ def convert(
     except CaptureError as error:
         raise fail(str(error), UNREADABLE) from error
     if as_json:
-        say_json(_json(reading.report, written, left_out))
-        return
-    _tell(path, output, reading.report, written, left_out)
+        say_json(_json(reading.report, report))
+    else:
+        _tell(path, output, reading.report, report)
+    if not report.written:
+        return UNREADABLE
+    return FINDINGS if looked_like_frames(reading.report) else 0
+
+
+def _target(to: str | None, output: Path) -> Format:
+    for row in WRITTEN:
+        if to == row.name or (to is None and output.suffix in row.suffixes):
+            return row
+    if to is not None:
+        raise fail(f"--to {to}: expected {', '.join(row.name for row in WRITTEN)}", USAGE)
+    return next(row for row in WRITTEN if row.name == "capture")
+
+
+def _written(reading: Reading, output: Path, target: Format, table: str, name: str) -> WriteReport:
+    if table != _FRAMES:
+        return _table(reading, output, target, table)
+    if target.name == "capture":
+        from twin.io.capture import write_capture
+
+        head = {"imported": {"from": name, "format": reading.format}}
+        return WriteReport(written=write_capture(reading.frames, output, vantage="import", head=head).lines)
+    assert target.write is not None
+    return target.write(reading.frames, output)
+
+
+def _table(reading: Reading, output: Path, target: Format, table: str) -> WriteReport:
+    """A tidy table of the analysis in place of the frames: samples, calls, transactions and more."""
+    from twin.analysis import COLUMNS, tables
+    from twin.io.formats.table import guarded
+
+    names = [name for name in COLUMNS if name != _FRAMES]
+    if table not in names or target.name not in ("csv", "parquet"):
+        raise fail(f"--table {table}: expected {', '.join((_FRAMES, *names))}, as csv or parquet", USAGE)
+    rows = getattr(tables(reading.frames), table)
+    if target.name == "csv":
+        texts = rows.select_dtypes(include=["object", "string", "category"]).columns
+        rows = rows.assign(**{name: rows[name].map(lambda cell: _cell(cell, guarded)) for name in texts})
+        rows.to_csv(output, index=False)
+    else:
+        rows.to_parquet(output, index=False)
+    return WriteReport(written=len(rows))
+
+
+def _cell(cell: Any, guarded: Callable[[str], str]) -> Any:
+    return guarded(cell) if isinstance(cell, str) else cell
 
 
 def prove(path: Path, output: Path, wanted: str) -> None:
@@ -72,13 +111,21 @@ def prove(path: Path, output: Path, wanted: str) -> None:
     note(f"{output}: {count:,} lines with their proofs; twin check --integrity {output} verifies them")
 
 
-def _json(report: ImportReport, written: int, left_out: dict[str, int]) -> dict[str, Any]:
+def looked_like_frames(report: ImportReport) -> int:
+    """How many unusable lines a reader of OCPP would have liked to read."""
+    return sum(bool(FRAME_START.search(line.text)) for line in report.unused)
+
+
+def _json(report: ImportReport, written: WriteReport) -> dict[str, Any]:
     return {
-        "written": written,
-        "left_out": left_out,
+        "written": written.written,
+        "left_out": dict(written.left_out),
         "lines": report.lines,
+        "used_lines": report.used,
+        "shapes": dict(report.shapes),
         "unusable_lines": report.unusable,
         "unusable_by_reason": dict(report.unusable_by_reason),
+        "looked_like_frames": looked_like_frames(report),
         "unused": [{"line": u.number, "why": u.why, "text": u.text} for u in report.unused],
         "marked": dict(report.marked),
         "duplicates": report.duplicates,
@@ -86,17 +133,21 @@ def _json(report: ImportReport, written: int, left_out: dict[str, int]) -> dict[
     }
 
 
-def _tell(path: Path, output: Path, report: ImportReport, written: int, left_out: dict[str, int]) -> None:
-    note(f"{path.name}: {report.lines:,} lines, {written:,} written to {output.name}")
+def _tell(path: Path, output: Path, report: ImportReport, written: WriteReport) -> None:
+    note(f"{path.name}: {report.lines:,} lines, {written.written:,} written to {output.name}")
+    for name, count in report.shapes.most_common():
+        note(f"  {count:,} {name}")
     for mark, count in sorted(report.marked.items()):
         note(f"  kept with a mark: {count:,} {mark}")
     if report.duplicates:
         note(f"  dropped: {report.duplicates:,} duplicates of a second logger")
-    for kind, count in sorted(left_out.items()):
+    for kind, count in sorted(written.left_out.items()):
         note(f"  left out: {count:,} {kind}")
     for why, count in sorted(report.unusable_by_reason.items()):
         note(f"  unusable: {count:,} {why}")
-    for unused in report.unused[:_LISTED]:
+    if count := looked_like_frames(report):
+        note(f"  looked like a frame, not read: {count:,}")
+    for unused in sorted(report.unused, key=lambda line: not FRAME_START.search(line.text))[:_LISTED]:
         note(_line(unused))
     if len(report.unused) > _LISTED:
         note(f"    … {report.unusable - _LISTED:,} more; --json lists the first {len(report.unused):,}")

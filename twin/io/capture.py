@@ -11,7 +11,7 @@ import msgspec
 
 from twin.io.lines import DIRECTIONS
 from twin.io.manifest import MANIFEST, VERSION, read_manifest, segments_of, told_segments
-from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions, WriteReport
 from twin.io.segment_lines import lines_of
 from twin.io.segments import write_capture
 from twin.model import Frame, Kind
@@ -169,4 +169,8 @@ def _sniff(path: Path, head: bytes) -> float:
     return 0.95 if b'"prev":"' in head and (b'"conn":' in head) and head.startswith(b"{") else 0.0
 
 
-FORMAT = Format(name="capture", title="our own capture directory", sniff=_sniff, read=_read)
+def _write(frames: Iterable[Frame], path: Path) -> WriteReport:
+    return WriteReport(written=write_capture(frames, path, vantage="import").lines)
+
+
+FORMAT = Format(name="capture", title="our own capture directory", sniff=_sniff, read=_read, write=_write)

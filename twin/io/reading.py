@@ -1,7 +1,7 @@
 """What a format is to the rest of the program: how well it fits, how it is read, what was of no use."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -87,14 +87,17 @@ class WriteReport(msgspec.Struct, kw_only=True):
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table of readers.
+    """One row of the table of formats.
 
     ``sniff(path, head)`` gives 0.0 (not mine) to 1.0 (certainly mine) from the first 64 KiB; for a directory
     ``head`` is empty. ``read`` never raises for what stands in the file, only ``CaptureError`` when nothing
-    of it can be read.
+    of it can be read. ``write`` makes a new file (or directory) and says what the format could not carry;
+    ``None``: read only. ``suffixes`` choose it for a new file.
     """
 
     name: str
     title: str
     sniff: Callable[[Path, bytes], float]
     read: Callable[[Path, ReadOptions], Reading]
+    write: Callable[[Iterable[Frame], Path], WriteReport] | None = None
+    suffixes: tuple[str, ...] = ()

@@ -1,14 +1,48 @@
-"""The visible table of readers: every verb opens every format, sniffed or named."""
+"""The visible table of formats: every verb opens every one, sniffed or named; some are written too."""
 
 from pathlib import Path
 
 from twin.io import capture
-from twin.io.formats import opentrace, peersession, textlog
+from twin.io.formats import (
+    cmstable,
+    debugkit,
+    fragment,
+    har,
+    mitmflow,
+    opentrace,
+    pcap,
+    peersession,
+    table,
+    textlog,
+)
 from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
 
-__all__ = ["FORMATS", "CaptureError", "Format", "ImportReport", "ReadOptions", "Reading", "open_capture"]
+__all__ = [
+    "FORMATS",
+    "WRITTEN",
+    "CaptureError",
+    "Format",
+    "ImportReport",
+    "ReadOptions",
+    "Reading",
+    "open_capture",
+]
 
-FORMATS: tuple[Format, ...] = (capture.FORMAT, opentrace.FORMAT, peersession.FORMAT, textlog.FORMAT)
+FORMATS: tuple[Format, ...] = (
+    capture.FORMAT,
+    opentrace.FORMAT,
+    peersession.FORMAT,
+    debugkit.FORMAT,
+    mitmflow.FORMAT,
+    har.FORMAT,
+    pcap.FORMAT,
+    table.CSV,
+    table.PARQUET,
+    cmstable.FORMAT,
+    fragment.FORMAT,
+    textlog.FORMAT,
+)
+WRITTEN: tuple[Format, ...] = tuple(row for row in FORMATS if row.write is not None)
 
 _HEAD_BYTES = 65_536
 

@@ -293,4 +293,11 @@ def _field(key: str, value: Any) -> bytes:
     return b'"' + key.encode() + b'":' + _encode(value)
 
 
-FORMAT = Format(name="open-ocpp-trace", title="open-ocpp-trace v1.1", sniff=sniff, read=read)
+FORMAT = Format(
+    name="open-ocpp-trace",
+    title="open-ocpp-trace v1.1",
+    sniff=sniff,
+    read=read,
+    write=write,
+    suffixes=(".jsonl",),
+)

@@ -3,28 +3,25 @@
 The shapes stand in ``textlog_shapes.SHAPES``; what cannot be known is said, never guessed.
 """
 
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from twin.io.formats.senders import only_sender
 from twin.io.formats.textlog_copies import Key, key_of, without_copies
 from twin.io.formats.textlog_lines import Item, find_message, items, strip_line
 from twin.io.formats.textlog_shapes import BARE, REPR_CALL, REPR_PAYLOAD, SENDERS
-from twin.io.formats.textlog_times import Zone, asked_zone, modal_zone, told_years
+from twin.io.formats.textlog_times import Zone, asked_zone, modal_zone, payload_times, told_years
 from twin.io.reading import Format, ImportReport, Reading, ReadOptions
-from twin.model import Call, Frame, Kind, Message, Parsed, Side
-from twin.protocol.actions import ACTIONS
+from twin.model import Call, Frame, Kind, Parsed, Side
 from twin.protocol.codec import parse
-from twin.protocol.timestamps import parse_stamp
 
 _REMEMBERED = 4096  # CALLs that wait for an answer
 _LEARNT = 2000  # messages from which time zone and logging side are learnt
 _LEARNT_CHARACTERS = 32 * 1024 * 1024
 _DISSENT = 4  # one station's odd CALL is no second writer, every fifth vote is
-_PAYLOAD_TIME = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"([^"\\]{10,40})"')
 
 
 def sniff(path: Path, head: bytes) -> float:
@@ -97,7 +94,7 @@ class _Placing:
         elif zoned:
             self.time_note = "times carry their own zone"
         first = next((item.time for item in learnt if item.time), None)
-        payload_us = next((at_us for item in learnt for at_us in _payload_times(item.text)), 0)
+        payload_us = next((at_us for item in learnt for at_us in payload_times(item.text)), 0)
         self.last_us = self.zone.utc_us(first) if first else payload_us
         self.asked: OrderedDict[Key, Side] = OrderedDict()
         self.seq = 0
@@ -138,7 +135,7 @@ class _Placing:
         elif self.timed:
             at_us = self.last_us
         else:
-            at_us = max(_payload_times(item.text), default=self.last_us)
+            at_us = max(payload_times(item.text), default=self.last_us)
         return max(at_us, self.last_us) if self.seq or self.timed else at_us
 
     def _sender(self, item: Item, parsed: Parsed, link: str) -> Side | None:
@@ -146,7 +143,7 @@ class _Placing:
         message, key = parsed.message, key_of(item.text)
         sender = item.shape.sender(item.verb, self.voted)
         if sender is None and isinstance(message, Call):
-            sender = _only_sender(message)
+            sender = only_sender(message)
         if sender is None and key[0] in ("3", "4") and (asker := self.asked.get((link, key[1]))):
             sender = asker.other
         if sender is None:
@@ -157,12 +154,6 @@ class _Placing:
             if len(self.asked) > _REMEMBERED:
                 self.asked.popitem(last=False)
         return sender
-
-
-def _only_sender(message: Message) -> Side | None:
-    """The one side that may send this CALL (OCPP 1.6 §4, §5), ``None`` where both may or nobody knows it."""
-    action = ACTIONS.get(message.action) if isinstance(message, Call) else None
-    return next(iter(action.senders)) if action and len(action.senders) == 1 else None
 
 
 def _logging_side(learnt: Iterable[Item]) -> Side | None:
@@ -183,20 +174,15 @@ def _logging_side(learnt: Iterable[Item]) -> Side | None:
 
 def _only_sender_of(text: str) -> Side | None:
     message = parse(text).message
-    return _only_sender(message) if message is not None else None
+    return only_sender(message) if message is not None else None
 
 
 def _clock_pairs(learnt: Iterable[Item]) -> Iterator[tuple[int, int]]:
     """Log time and payload time of the messages that have both, the log's zone being open."""
     for item in learnt:
         if item.time and not item.time.zoned:
-            for payload_us in _payload_times(item.text)[:1]:
+            for payload_us in payload_times(item.text)[:1]:
                 yield item.time.local_us, payload_us
-
-
-def _payload_times(text: str) -> list[int]:
-    found = (parse_stamp(said) for said in _PAYLOAD_TIME.findall(text))
-    return [stamp.at_us for stamp in found if stamp]
 
 
 FORMAT = Format(name="textlog", title="text log", sniff=sniff, read=read)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from twin.io.reading import CaptureError
+from twin.protocol.timestamps import parse_stamp
 
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
 _DATED = re.compile(r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)[T ]" + _CLOCK + r"(?P<z>Z|[+-]\d\d:?\d\d)?")
@@ -18,6 +19,7 @@ _CLOCK_ONLY = re.compile(r"(?<![\d:.-])" + _CLOCK + r"(?![\d:])")
 _MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9} | {
     "oct": 10, "nov": 11, "dec": 12, "mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12,
 }  # fmt: skip
+_PAYLOAD_TIME = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"([^"\\]{10,40})"')
 _PAYLOAD_MONTH = re.compile(r'"(?:timestamp|currentTime)"\s{0,4}:\s{0,4}"(\d{4})-(\d\d)-')
 _GUESSED_YEAR = 1972  # until a payload tells: any day of the calendar fits
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -165,6 +167,12 @@ def asked_zone(name: str) -> Zone:
         return Zone(f"time zone {name}, as asked", rules=ZoneInfo(name))
     except (KeyError, ValueError, OSError) as error:
         raise CaptureError(f"{name!r} is no time zone; give an IANA name such as Europe/Berlin") from error
+
+
+def payload_times(text: str) -> list[int]:
+    """The times inside a message, UTC microseconds, in their order."""
+    found = (parse_stamp(said) for said in _PAYLOAD_TIME.findall(text))
+    return [stamp.at_us for stamp in found if stamp]
 
 
 def modal_zone(pairs: Iterable[tuple[int, int]]) -> Zone:

@@ -1,0 +1,448 @@
+"""The table of formats: what is written is read back, and each reader accounts for all that it was given."""
+
+import asyncio
+import base64
+import contextlib
+import csv
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from tests.conftest import REPOSITORY, absent
+from tests.pcaps import ACK, CSMS, FIN, STATION, SYN, Segment, pcap, pcapng
+from twin.io.formats import FORMATS, WRITTEN, CaptureError, Format, open_capture
+from twin.io.formats.table import guarded, unguarded
+from twin.io.reading import Reading
+from twin.model import Frame, Kind, Side
+
+GOLDEN = sorted(path for path in (REPOSITORY / "captures").iterdir() if path.is_dir())
+CALL = '[2,"a1","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]'
+ANSWER = '[3,"a1",{"status":"Accepted","currentTime":"2026-11-27T10:00:00Z","interval":30}]'
+STOP = '[2,"s9","StopTransaction",{"transactionId":7,"meterStop":20,"timestamp":"2026-11-27T10:05:00Z"}]'
+STOPPED = '[3,"s9",{}]'
+
+
+def read(path: Path, format: str | None = None) -> tuple[Reading, list[Frame]]:  # noqa: A002  # as in open_capture
+    reading = open_capture(path, format=format)
+    frames = list(reading.frames)
+    report = reading.report
+    assert report.lines == report.used + report.duplicates + report.unusable
+    return reading, frames
+
+
+def said(frames: list[Frame]) -> list[tuple[Any, ...]]:
+    """What every format must carry of a message."""
+    return [
+        (frame.at_us, frame.station, frame.link, frame.sender, frame.text)
+        for frame in frames
+        if frame.kind is Kind.TEXT
+    ]
+
+
+@pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.name)
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
+def test_what_is_written_is_read_back(path: Path, row: Format, tmp_path: Path) -> None:
+    frames = list(open_capture(path).frames)
+    out = tmp_path / f"out{row.suffixes[0] if row.suffixes else ''}"
+    assert row.write is not None
+    report = row.write(frames, out)
+    reading, again = read(out)
+    assert reading.format == row.name
+    assert said(again) == said(frames)
+    assert report.written == len(again)
+    assert report.written + report.left_out.total() == len(frames)
+    if not report.left_out:  # then nothing at all may be missing
+        everything = [[(f.kind, f.data or b"", dict(f.facts)) for f in held] for held in (frames, again)]
+        assert everything[0] == everything[1]
+
+
+def test_names_and_suffixes_are_nobody_elses() -> None:
+    names = [row.name for row in FORMATS]
+    assert len(names) == len(set(names)) == 12
+    suffixes = [suffix for row in FORMATS for suffix in row.suffixes]
+    assert len(suffixes) == len(set(suffixes))
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "'quoted", "plain", "", "''="])
+def test_no_cell_is_a_formula_and_every_cell_comes_back(cell: str) -> None:
+    assert unguarded(guarded(cell)) == cell
+    assert not guarded(cell).startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_a_station_called_like_a_formula_is_only_a_name(tmp_path: Path) -> None:
+    frame = Frame(
+        seq=1, at_us=10**15, link="=l", station="=cmd|' /C calc'!A0", kind=Kind.TEXT, text=f"{CALL}\n"
+    )
+    from twin.io.formats.table import write_csv
+
+    write_csv([frame], tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        cells = [cell for row in list(csv.reader(file))[1:] for cell in row]
+    assert not [cell for cell in cells if cell.startswith("=")]
+    _, (again,) = read(tmp_path / "t.csv")
+    assert (again.station, again.link, again.text) == (frame.station, frame.link, frame.text)
+
+
+# ── HAR ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def har(*messages: dict[str, Any]) -> dict[str, Any]:
+    entry = {
+        "startedDateTime": "2026-11-27T09:59:59.500Z",
+        "request": {"url": "ws://csms.example/ocpp/CP%2F7"},
+        "_webSocketMessages": list(messages),
+    }
+    plain = {"request": {"url": "http://csms.example/"}}
+    return {"log": {"version": "1.2", "creator": {"name": "x", "version": "1"}, "entries": [entry, plain]}}
+
+
+def test_har_as_browsers_and_proxies_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "session.har"
+    document = har(
+        {"type": "send", "time": 1_795_773_600.25, "opcode": 1, "data": CALL},
+        {"type": "receive", "time": 1_795_773_600.5, "opcode": 1, "data": ANSWER},
+        {
+            "type": "send",
+            "time": 1_795_773_601.0,
+            "opcode": 2,
+            "data": base64.b64encode(b"\x00\x01").decode(),
+        },
+        {"type": "send", "time": "yesterday", "opcode": 1, "data": CALL},
+        {"type": "guess", "time": 1_795_773_602.0, "opcode": 1, "data": CALL},
+    )
+    path.write_text(json.dumps(document))
+    reading, frames = read(path)
+    assert reading.format == "har"
+    assert [(f.kind, f.sender) for f in frames] == [
+        (Kind.OPEN, None), (Kind.TEXT, Side.STATION), (Kind.TEXT, Side.CSMS), (Kind.BINARY, Side.STATION)
+    ]  # fmt: skip
+    assert frames[1].at_us == 1_795_773_600_250_000
+    assert {f.station for f in frames} == {"CP/7"}
+    assert dict(reading.report.unusable_by_reason) == {
+        "no WebSocket messages": 1,
+        "time is no number of seconds": 1,
+        "neither sent nor received, or an unknown opcode": 1,
+    }
+
+
+# ── DebugKit ─────────────────────────────────────────────────────────────────────────────────────
+
+
+EVENTS = [
+    {"timestamp": "2026-11-27T10:00:00.000Z", "direction": "CS_TO_CSMS", "message": json.loads(CALL)},
+    {"timestamp": 1_795_773_601, "message": json.loads(ANSWER)},
+    {"timestamp": 1_795_773_602_500, "direction": "CSMS_TO_CS", "message": [2, "c", "ClearCache", {}]},
+    {"timestamp": None, "direction": "UNKNOWN", "message": [3, "c", {"status": "Accepted"}]},
+    {"timestamp": None, "message": "not one"},
+]
+
+
+@pytest.mark.parametrize("form", ["object", "lines", "array"])
+def test_debugkit_in_each_of_its_forms(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    texts = {
+        "object": json.dumps({"traceId": "t", "metadata": {"stationId": "CP9"}, "events": EVENTS}),
+        "lines": "\n".join(json.dumps(event) for event in EVENTS),
+        "array": json.dumps([event["message"] for event in EVENTS]),
+    }
+    path.write_text(texts[form])
+    reading, frames = read(path)
+    assert reading.format == "debugkit"
+    senders = [Side.STATION, Side.CSMS, Side.CSMS, Side.STATION]
+    assert [frame.sender for frame in frames] == senders
+    assert [json.loads(frame.text or "") for frame in frames] == [event["message"] for event in EVENTS[:4]]
+    assert reading.report.unusable == 1
+    if form == "object":
+        assert {frame.station for frame in frames} == {"CP9"}
+    if form != "array":
+        assert [f.at_us - frames[0].at_us for f in frames] == [0, 1_000_000, 2_500_000, 2_500_000]
+
+
+# ── pcap ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def masked(text: str) -> bytes:
+    data = text.encode()
+    head = bytes([0x81, 0x80 | len(data)]) if len(data) < 126 else bytes([0x81, 0xFE]) + len(data).to_bytes(2)
+    return head + bytes(4) + data
+
+
+def plain(text: str) -> bytes:
+    data = text.encode()
+    return (
+        bytes([0x81, len(data)]) if len(data) < 126 else bytes([0x81, 126]) + len(data).to_bytes(2)
+    ) + data
+
+
+def session() -> list[Segment]:
+    """A handshake, a request and its answer, one segment twice, and other traffic beside it."""
+    get = b"GET /ocpp/CP7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"  # noqa: E501  # one request
+    ok = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"  # noqa: E501  # one answer
+    seqs = {STATION: 1000, CSMS: 5000}
+    made: list[Segment] = []
+
+    def say(source: tuple[str, int], data: bytes = b"", flags: int = ACK) -> None:
+        target = CSMS if source == STATION else STATION
+        at_us = 1_795_773_600_000_000 + len(made) * 1000
+        made.append(
+            Segment(
+                at_us=at_us,
+                source=source,
+                target=target,
+                seq=seqs[source],
+                ack=seqs[target],
+                flags=flags,
+                data=data,
+            )
+        )
+        seqs[source] += len(data) + bool(flags & (SYN | FIN))
+
+    say(STATION, flags=SYN)
+    say(CSMS, flags=SYN | ACK)
+    say(STATION, get)
+    say(CSMS, ok)
+    say(STATION, masked(CALL))
+    made.append(made[-1])  # sent again
+    say(CSMS, plain(ANSWER) + plain('[2,"c","ClearCache",{}]'))  # two frames in one segment
+    say(STATION, masked('[3,"c",{"status":"Accepted"}]'))
+    say(STATION, flags=FIN | ACK)
+    other = ("10.0.0.3", 1), ("10.0.0.4", 22)
+    made.append(Segment(at_us=made[-1].at_us + 1, source=other[0], target=other[1], seq=1, flags=SYN))
+    made.append(
+        Segment(at_us=made[-1].at_us + 1, source=other[0], target=other[1], seq=2, data=b"SSH-2.0-x\r\n")
+    )
+    return made
+
+
+@pytest.mark.parametrize("write", [pcap, pcapng], ids=["pcap", "pcapng"])
+def test_packets_of_a_session(write: Callable[..., bytes], tmp_path: Path) -> None:
+    if shutil.which("tshark") is None:
+        absent("tshark")
+    path = tmp_path / "session.pcap"
+    path.write_bytes(write(session()))
+    reading, frames = read(path)
+    assert reading.format == "pcap"
+    texts = [(f.sender, f.text) for f in frames if f.kind is Kind.TEXT]
+    assert texts == [
+        (Side.STATION, CALL),
+        (Side.CSMS, ANSWER),
+        (Side.CSMS, '[2,"c","ClearCache",{}]'),
+        (Side.STATION, '[3,"c",{"status":"Accepted"}]'),
+    ]
+    assert {f.station for f in frames} == {"CP7"}
+    assert reading.report.lines == len(session())
+    assert any("passed by 1 connections" in note for note in reading.report.notes)
+
+
+def test_packets_cut_in_the_middle_keep_what_came_before(tmp_path: Path) -> None:
+    if shutil.which("tshark") is None:
+        absent("tshark")
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap(session())[:-150])
+    reading, frames = read(path)
+    assert CALL in [frame.text for frame in frames]
+    assert any(note.startswith("damaged") for note in reading.report.notes)
+
+
+# ── mitmproxy flow files, made by mitmdump itself ────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def mitmdump(upstream: int, out: Path, *options: str) -> Iterator[int]:
+    """A real mitmdump that writes a flow file; its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = (
+        Path(sys.executable).with_name("mitmdump"),
+        "-q",
+        "--mode",
+        f"reverse:http://127.0.0.1:{upstream}",
+    )
+    more = ("--listen-host", "127.0.0.1", "-p", str(port), "-w", str(out), "--set", f"confdir={out.parent}")
+    with subprocess.Popen((*command, *more, *options)) as process:
+        try:
+            for _ in range(600):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
+                    break
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+async def _talk(port_of: Callable[[int], Any]) -> None:
+    async def answer(link: Any) -> None:
+        async for text in link:
+            await link.send(json.dumps([3, json.loads(text)[1], {"currentTime": "2026-11-27T10:00:00Z"}]))
+
+    protocols = [websockets.Subprotocol("ocpp1.6")]
+    async with websockets.serve(answer, "127.0.0.1", 0, subprotocols=protocols) as server:
+        with port_of(server.sockets[0].getsockname()[1]) as port:
+            url = f"ws://127.0.0.1:{port}/ocpp/CP7"
+            async with websockets.connect(url, subprotocols=protocols, compression=None) as link:
+                for number in range(3):
+                    await link.send(json.dumps([2, str(number), "Heartbeat", {}]))
+                    await link.recv()
+
+
+@pytest.mark.parametrize("bytes_only", [False, True], ids=["WebSocket flow", "TCP flow"])
+def test_a_flow_file_of_a_real_mitmdump(bytes_only: bool, tmp_path: Path) -> None:
+    path = tmp_path / "session.mitm"
+    options = ("--set", "websocket=false") if bytes_only else ()
+    asyncio.run(_talk(lambda upstream: mitmdump(upstream, path, *options)))
+    reading, frames = read(path)
+    assert reading.format == "mitmflow"
+    texts = [frame for frame in frames if frame.kind is Kind.TEXT]
+    assert [json.loads(f.text or "")[0] for f in texts] == [2, 3] * 3
+    assert [f.sender for f in texts] == [Side.STATION, Side.CSMS] * 3
+    assert {f.station for f in frames} == {"CP7"}
+    assert frames[0].kind is Kind.OPEN
+    assert frames[-1].kind is Kind.END
+    cut = tmp_path / "cut.mitm"
+    whole = path.read_bytes()
+    cut.write_bytes(whole + whole[: len(whole) // 2])  # a second copy that was cut
+    again, more = read(cut)
+    assert [f.text for f in more if f.kind is Kind.TEXT][: len(texts)] == [f.text for f in texts]
+    assert any("mitmdump says" in note for note in again.report.notes)
+
+
+# ── tables of a CSMS, pasted fragments ───────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [f"StopTransaction | CP-4 | {STOP} | {STOPPED} | 11/27/2026 12:05:01 PM",
+         f"BootNotification | CP-4 | {CALL} | {ANSWER} | 11/27/2026 12:00:00 PM"],
+        [f'StopTransaction,CP-4,"{STOP.replace(chr(34), chr(34) * 2)}","{STOPPED.replace(chr(34), chr(34) * 2)}",2026-11-27 12:05:01',
+         f'BootNotification,CP-4,"{CALL.replace(chr(34), chr(34) * 2)}","{ANSWER.replace(chr(34), chr(34) * 2)}",2026-11-27 12:00:00'],
+        [f"{STOPPED}\t{STOP}\tCP-4\t11/27/2026, 12:05", f"{ANSWER}\t{CALL}\tCP-4\t11/27/2026, 12:00"],
+    ],
+    ids=["bars", "csv", "tabs"],
+)  # fmt: skip
+def test_a_table_of_a_csms_newest_first(rows: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "messages.txt"
+    path.write_text("\n".join(["Action | Charger | Request | Response | Time", *rows]) + "\n")
+    reading, frames = read(path)
+    assert reading.format == "cmstable"
+    assert [frame.text for frame in frames] == [CALL, ANSWER, STOP, STOPPED]
+    assert [frame.sender for frame in frames] == [Side.STATION, Side.CSMS] * 2
+    assert {frame.station for frame in frames} == {"CP-4"}
+    # two hours ahead of the payloads, found by itself
+    assert frames[0].at_us == 1_795_773_600_000_000
+    assert any("UTC+02:00" in note for note in reading.report.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CALL,
+        f"```\n{CALL}\n{ANSWER}\n```",
+        f"> {CALL}",
+        f"the station says `{CALL}` and gets `{ANSWER}`",
+        json.dumps(json.loads(CALL), indent=2),
+        f"# {CALL}\n# {ANSWER}",
+    ],
+)
+def test_a_pasted_fragment_is_enough(text: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        (sys.executable, "-m", "twin", "convert", "-", "-o", str(tmp_path / "pasted"), "--json"),
+        input=text, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    frames = list(open_capture(tmp_path / "pasted").frames)
+    assert json.loads(frames[0].text or "") == json.loads(CALL)
+    assert frames[0].sender is Side.STATION
+
+
+# ── what nobody should write ─────────────────────────────────────────────────────────────────────
+
+
+def hostile(folder: Path) -> dict[str, bytes]:
+    """Damage of every kind, in every format that a file can claim to be."""
+    trace = folder / "t.jsonl"
+    write = next(row.write for row in WRITTEN if row.name == "open-ocpp-trace")
+    assert write is not None
+    write(list(open_capture(GOLDEN[1]).frames), trace)
+    whole = trace.read_bytes()
+    lines = f"2026-11-27 10:00:00,000 INFO ocpp: CP1: receive message {CALL}\n".encode()
+    made = {
+        "trace cut": whole[: len(whole) // 2],
+        "trace of NULs": bytes(5_000),
+        "trace and NULs": whole[:3_000] + bytes(3_000) + whole[3_000:],
+        "utf-16": lines.decode().encode("utf-16"),
+        "latin-1": lines + "Ladestation Süd \xe4\xf6\xfc\n".encode("latin-1") + lines,
+        "bom": b"\xef\xbb\xbf" + lines,
+        "crlf": lines.replace(b"\n", b"\r\n"),
+        "cr": lines.replace(b"\n", b"\r"),
+        "endless line": b"[" * 3_000_000,
+        "deep": b"[" * 100_000 + b"]" * 100_000,
+        "har cut": json.dumps(har({"type": "send"})).encode()[:-20],
+        "har of wrong types": json.dumps({"log": {"creator": 1, "entries": [1, None, {"_webSocketMessages": [1, {}]}]}}).encode(),
+        "har without log": b'{"log": [], "creator": 1}',
+        "debugkit without events": b'{"events": 5, "message": 1}',
+        "debugkit of nonsense": json.dumps({"events": [None, 5, {"message": []}, {"message": [2, 3, 4]}]}).encode(),
+        "pcap cut": pcap(session())[:60],
+        "pcap of noise": pcap(session())[:24] + os.urandom(500),
+        "flow cut": b"3198:9:websocket;1068:13:timestamp_end;17:179581683",
+        "flow of lies": b"12:9:websocket;x" + b"client_conn" * 9,
+        "csv cut": ",".join(("seq", "at", "link", "station", "kind", "sender", "action", "message_id", "text", "data", "mono_ns", "facts")).encode() + b'\n1,"open',
+        "parquet of noise": b"PAR1" + os.urandom(200) + b"PAR1",
+        "interleaved": b"".join(a + b for a, b in zip(lines.splitlines(True) * 20, whole.splitlines(True), strict=False)),
+        "binary": os.urandom(20_000),
+    }  # fmt: skip
+    return made
+
+
+def test_whatever_a_file_holds_ends_in_counted_lines_or_one_clear_sentence(tmp_path: Path) -> None:
+    clear = 0
+    for name, data in hostile(tmp_path).items():
+        path = tmp_path / name.replace(" ", "-")
+        path.write_bytes(data)
+        for format in (
+            None,
+            *(row.name for row in FORMATS if row.name not in ("capture", "pcap", "mitmflow")),
+        ):  # noqa: A001  # as in open_capture
+            try:
+                read(path, format)
+            except CaptureError as error:
+                clear += 1
+                assert len(str(error)) > 10, (name, format)
+                assert "\n" not in str(error), (name, format)
+    assert clear > 20
+
+
+@pytest.mark.slow
+def test_two_hundred_megabytes_are_read_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "big.log"
+    line = f"2026-11-27 10:00:00,000 INFO ocpp: CP1: receive message {CALL}\n".encode()
+    noise = b"2026-11-27 10:00:00,001 DEBUG asyncio: nothing to see here, but a long line of it\n"
+    with path.open("wb") as file:
+        for number in range(200 << 20 >> 20):
+            file.write(noise * ((1 << 20) // len(noise) - 4) + line.replace(b"a1", b"a%d" % number) * 4)
+    script = (
+        "import sys, resource; from pathlib import Path; from twin.io.formats import open_capture\n"
+        "reading = open_capture(Path(sys.argv[1])); count = sum(1 for _ in reading.frames)\n"
+        "print(count, reading.report.lines, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", script, str(path)), capture_output=True, text=True, timeout=280, check=True
+    )
+    frames, lines, peak_kb = map(int, done.stdout.split())
+    assert frames + 600 == 800  # each of 200 CALLs four times: by one logger, so none is a copy
+    assert lines > 2_000_000
+    assert peak_kb < 400_000
+    assert resource.RUSAGE_SELF == 0

@@ -1,0 +1,91 @@
+"""Reader of pasted fragments: messages printed over several lines, in chats, tickets, comments and markdown.
+
+One message a line is a text log (``textlog``); here a message may be spread over as many lines as a pretty
+printer likes, between whatever else was pasted with it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+
+from twin.io.formats.jsonlines import numbered_lines, shown
+from twin.io.formats.jsonscan import Scanner
+from twin.io.formats.senders import Senders
+from twin.io.formats.textlog_shapes import COMMENT, FRAME_START
+from twin.io.formats.textlog_times import payload_times
+from twin.io.reading import Format, ImportReport, Reading, ReadOptions
+from twin.model import Frame, Kind
+from twin.protocol.codec import parse
+
+_MOST_LINES = 200_000
+
+
+def sniff(path: Path, head: bytes) -> float:
+    """Where a message begins on one line and goes on on the next: more than bare frames of a text log."""
+    text = _stripped(head.decode("utf-8", "replace").splitlines())
+    match = FRAME_START.search(text)
+    return 0.65 if match is not None and "\n" in match[0] else 0.0
+
+
+def read(path: Path, options: ReadOptions) -> Reading:
+    """Frames in their order; a fragment has no times but those of its payloads."""
+    report = ImportReport()
+    return Reading(format="fragment", frames=_frames(path, report), report=report)
+
+
+def _stripped(lines: list[str]) -> str:
+    """Without the signs of comments and quotations before each line."""
+    return "\n".join(COMMENT.sub("", line).lstrip("> \t") for line in lines)
+
+
+def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
+    lines = [(number, line.decode("utf-8", "replace")) for number, line in _first(path, report)]
+    text = _stripped([line for _, line in lines])
+    starts = [0]
+    for _, line in lines:
+        starts.append(starts[-1] + len(_stripped([line])) + 1)
+    senders, seq, last_us, place = Senders(), 0, 0, 0
+    held: set[int] = set()
+    while (match := FRAME_START.search(text, place)) is not None:
+        end = Scanner().feed(text, match.start())
+        if end is None:
+            place = match.end()
+            continue
+        place, message = end, text[match.start() : end]
+        first = _line_at(starts, match.start())
+        held.update(range(first, _line_at(starts, end - 1) + 1))
+        if parse(message).message is None:
+            report.marked["not JSON"] += 1
+        sender = senders.of(message, "fragment")
+        seq, last_us = seq + 1, max([last_us, *payload_times(message)])
+        report.shapes["fragment"] += 1
+        yield Frame(
+            seq=seq,
+            at_us=last_us,
+            link="fragment",
+            kind=Kind.TEXT,
+            sender=sender,
+            text=message,
+            facts={"source": {"line": lines[first][0]}, "interpolated": True},
+        )
+    for place_, (number, line) in enumerate(lines):
+        if place_ in held:
+            report.used += 1
+        else:
+            report.unused_line(number, shown(line.encode()), "no part of a message")
+    report.settle()
+
+
+def _first(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
+    for count, (number, line) in enumerate(numbered_lines(path, report)):
+        if count < _MOST_LINES:
+            yield number, line
+        else:
+            report.unused_line(number, shown(line), "longer than any fragment")
+
+
+def _line_at(starts: list[int], place: int) -> int:
+    return bisect_right(starts, place) - 1
+
+
+FORMAT = Format(name="fragment", title="pasted fragment", sniff=sniff, read=read)
