@@ -1,4 +1,4 @@
-"""The job of docs/ci/gitlab.yml for real: 200 captures, four workers, a CSMS elsewhere with ten new faults."""
+"""The job of docs/ci/gitlab.yml for real: 200 captures, four workers, a CSMS elsewhere with ten faults."""
 
 import contextlib
 import json
