@@ -9,6 +9,7 @@ PY := $(BIN)/python
 INSTALLED := .venv/.installed
 PEERS := tests/peers
 PEERS_PY := $(patsubst %/requirements.lock,%/.venv/.installed,$(wildcard $(PEERS)/*/requirements.lock))
+PEERS_OWN := $(filter-out $(PEERS)/python-3.12/%,$(PEERS_PY))
 PEERS_JS := $(patsubst %/package-lock.json,%/node_modules/.installed,$(wildcard $(PEERS)/*/package-lock.json))
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
@@ -81,10 +82,20 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PY) $(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(PEERS_PY): $(PEERS)/%/.venv/.installed: $(PEERS)/%/requirements.lock
+$(PEERS_OWN): $(PEERS)/%/.venv/.installed: $(PEERS)/%/requirements.lock
 	@$(call environment,$(PEERS)/$*/.venv)
 	@$(PEERS)/$*/.venv/bin/python $(PIP) install --require-hashes -r $<
 	@touch $@ && echo "installed $*"
+
+# The oldest Python that is supported; pyenv hides it behind a version that another one is set to.
+oldest = $(shell for v in "" $$(pyenv versions --bare 2>/dev/null | grep '^3\.12'); do \
+	PYENV_VERSION=$$v python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null && break; done)
+
+$(PEERS)/python-3.12/.venv/.installed: $(PEERS)/python-3.12/requirements.lock
+	@[ -n "$(oldest)" ] || { echo "python3.12 is needed for python-3.12"; exit 2; }
+	@$(oldest) -m venv --clear $(@D)
+	@$(@D)/bin/python $(PIP) install --require-hashes -r $<
+	@touch $@ && echo "installed python-3.12"
 
 $(PEERS_JS): $(PEERS)/%/node_modules/.installed: $(PEERS)/%/package-lock.json
 	@command -v npm >/dev/null || { echo "npm (Node.js 20 or newer) is needed for $*"; exit 2; }

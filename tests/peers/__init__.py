@@ -1,13 +1,14 @@
 """Starts third-party peers as processes of their own, each from its own environment, and ends them again."""
 
 import contextlib
+import json
 import selectors
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.conftest import absent
 
@@ -38,10 +39,11 @@ class Served(NamedTuple):
     url: str
     process: subprocess.Popen[bytes]
 
-    def write_key(self, station: str, key: str, value: str) -> None:
-        """Let it send the station a ChangeConfiguration."""
+    def order(self, station: str, action: str, payload: Any) -> None:
+        """Let it send the station a CALL."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{station} {key} {value}\n".encode())
+        self.process.stdin.write(f"{station} {action} {json.dumps(payload)}\n".encode())
+        self.process.stdin.flush()
 
 
 @contextlib.contextmanager

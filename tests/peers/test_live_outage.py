@@ -28,7 +28,7 @@ async def test_nothing_is_lost_while_the_csms_is_gone(tmp_path: Path) -> None:
             station = Handled(url, tmp_path, behaviour=Behaviour(connectors=3, boot_ms=0, backoff_s=(1, 4)))
             station.start()
             await station.until(station.is_idle)
-            csms.write_key(STATION, "MeterValueSampleInterval", "2")
+            csms.order(STATION, "ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "2"})
             await station.until(lambda: station.answered["ChangeConfiguration"] == 1)
             for connector in (1, 2):
                 await station.act(Act(do="plug", connector_id=connector))

@@ -143,7 +143,7 @@ async def charge(station: Handled, csms: Served) -> None:
     station.start()
     await station.until(station.is_idle)
     assert station.answered["StatusNotification"] == 3  # the station and its two connectors
-    csms.write_key(STATION, "MeterValueSampleInterval", "2")
+    csms.order(STATION, "ChangeConfiguration", {"key": "MeterValueSampleInterval", "value": "2"})
     await station.until(lambda: station.answered["ChangeConfiguration"] == 1)
     for connector, tag in enumerate(TAGS, start=1):
         await station.act(Act(do="plug", connector_id=connector))

@@ -161,6 +161,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         ],
         "sent_with_unknown_ids": [f"#{seq} {space.value} {value}" for seq, space, value in player.unbound],
         "shortened_gaps": player.clockwork.cut,
+        "link_lost": [outcome.link_lost] if outcome.link_lost else [],
     }
 
 

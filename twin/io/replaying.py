@@ -26,16 +26,19 @@ from twin.engine.virtual import converse
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
 from twin.io.targets import Target
-from twin.model import Frame, Side
+from twin.model import Frame, Kind, Side
 from twin.protocol.fold import payload_of
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
 _STIMULUS_S = 60.0
+_NO_WAY = 69  # EX_UNAVAILABLE of sysexits.h
 
 type Hook = Callable[[str, Any, str], Awaitable[object] | object]
-"""Makes the live CSMS send a CALL: action, payload with the live values, station id. Raises if it cannot.
+"""Makes the live CSMS send a CALL: action, payload with the live values, station id.
 
-What it returns is awaited if it can be, and of no account."""
+What it returns is awaited if it can be. ``NotImplementedError`` says that there is no way to: the CALL counts
+as not stimulated. Whatever else it raises is told, and the CALL is missed.
+"""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     transactions: list[TransactionPlayed]
     failed_stimuli: list[tuple[int, str]]
     finished: bool
+    link_lost: str = ""  # why no further connection could be made, in the middle of the recording
 
     @property
     def passed(self) -> bool:
@@ -114,11 +118,10 @@ def replay(
     player = _player(held, plan, plan.side)
     failed: list[tuple[int, str]] = []
     if not live:
-        replayed = _in_process(held, plan, player)
-    else:
-        running = _Running(player, plan, failed, progress)
-        replayed = asyncio.run(running.run(listening, ended))
-    return _outcome(held, replayed, player, plan, failed)
+        return _outcome(held, _in_process(held, plan, player), player, plan, failed)
+    running = _Running(player, plan, failed, progress)
+    replayed = asyncio.run(running.run(listening, ended))
+    return replace(_outcome(held, replayed, player, plan, failed), link_lost=running.link_lost)
 
 
 def _with_model(plan: Plan) -> Manner:
@@ -158,7 +161,8 @@ def _message_id() -> str:
 
 def _in_process(frames: list[Frame], plan: Plan, player: Player) -> list[Frame]:
     """Against the recorded other side, on a clock that jumps."""
-    other = _player(frames, replace(plan, manner=replace(plan.manner, tags={}, model=None)), plan.side.other)
+    manner = replace(plan.manner, tags={}, model=None, expect_calls=True)
+    other = _player(frames, replace(plan, manner=manner), plan.side.other)
     station, csms = (player, other) if plan.side is Side.STATION else (other, player)
     return converse(
         station,
@@ -184,6 +188,7 @@ class _Running:
         self.failed = failed
         self.progress = progress
         self.log = FrameLog()
+        self.link_lost = ""
         self._stimuli: set[asyncio.Task[None]] = set()
         self._lives: list[Live] = []
 
@@ -270,7 +275,12 @@ class _Running:
 
     def _refused(self, error: websocket.LinkError) -> None:
         """A connection could not be made: as it was recorded, or the end of the replay."""
-        if error.status is None or not self.player.expects_refusal:
+        if error.status is not None and self.player.expects_refusal:
+            return
+        if any(frame.kind is Kind.TEXT for frame in self.log.frames):
+            self.link_lost = str(error)
+            self._end()  # what was played until then is judged
+        else:
             self._end(error)
 
     def _told(self) -> None:
@@ -292,6 +302,11 @@ class _Running:
                 said = await loop.run_in_executor(None, self.plan.stimulus, *what)
                 if inspect.isawaitable(said):
                     await said
+        except NotImplementedError as error:
+            self.failed.append((stimulus.seq, f"no way to: {error}"))
+            live = self._lives[0]
+            self.player.not_coming(stimulus.seq, live.pace.now_us())
+            live.obey()
         except Exception as error:  # somebody else's code: whatever it raises is why the CALL did not come
             self.failed.append((stimulus.seq, f"{type(error).__name__}: {error}"))
 
@@ -358,7 +373,8 @@ def _whole(value: Any) -> int | None:
 def command_hook(command: str) -> Hook:
     """``--stimulus``: the command gets one JSON object (action, payload, station_id) on standard input.
 
-    Raises ``ValueError`` for a command that cannot be read.
+    Exit 0: the CSMS was asked. Exit 69: there is no way to ask it, the CALL is not stimulated. Raises
+    ``ValueError`` for a command that cannot be read.
     """
     words = shlex.split(command)
     if not words:
@@ -374,6 +390,8 @@ def command_hook(command: str) -> Hook:
         finally:
             if process.returncode is None:
                 process.kill()
+        if process.returncode == _NO_WAY:
+            raise NotImplementedError(action)
         if process.returncode:
             last = said.decode(errors="replace").strip().splitlines()[-1:] or [""]
             raise RuntimeError(f"exit {process.returncode} {last[0][:200]}")

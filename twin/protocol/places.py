@@ -53,6 +53,8 @@ def _find(text: str, place: int, path: Path) -> Iterator[Place]:
         for number, start in enumerate(_elements(text, place)):
             if step in (number, ANY):
                 yield from _find(text, start, rest)
+            if step == number:
+                return
 
 
 def _members(text: str, place: int) -> Iterator[tuple[str, int]]:

@@ -105,3 +105,20 @@ def test_a_text_outside_any_exchange_is_compared_too() -> None:
     ]
     assert [(d.kind, d.replayed_seq) for d in diff(clean, stray).divergences] == [("extra", 4), ("extra", 5)]
     assert diff(stray, stray).equal
+
+
+def test_of_several_stations_each_is_compared_with_the_one_of_its_name() -> None:
+    def of(station: str, frames: list[Frame], first_seq: int) -> list[Frame]:
+        return [
+            replace(frame, station=station, link=f"{station}-{frame.link}", seq=first_seq + place)
+            for place, frame in enumerate(frames)
+        ]
+
+    one, other = session().frames, session(connector=2).frames
+    both = of("A", one, 1) + of("B", other, 1_000)
+    turned = of("B", other, 1) + of("A", one, 1_000)
+    assert diff(both, turned).equal
+    worse = of("B", other[:-2], 1) + of("A", one, 1_000)
+    (missing,) = diff(both, worse).divergences
+    assert (missing.kind, missing.action, missing.stream) == ("missing", "ClearCache", "CSMS ClearCache of B")
+    assert {d.kind for d in diff(both, of("A", one, 1)).divergences} == {"missing"}

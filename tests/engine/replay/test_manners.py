@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.engine.replay.replays import compared, replayed
 from tests.playbook import Happened, Play, after, cp, cs, ended, meter, play, stamp
 from twin.engine.machine import Send, Stimulate
 from twin.engine.recording import recording_of
@@ -302,6 +303,20 @@ def test_a_csms_that_calls_of_itself_after_all_is_no_missing_stimulus() -> None:
     player.handle_timer(2 * GATE_US)
     player.receive('[2,"1","ClearCache",{}]', 2 * GATE_US + 1)
     assert player.not_stimulated == []
+
+
+def test_nobody_is_sent_where_the_recording_said() -> None:
+    """Diagnostics and firmware: the recorded URL may be somebody's."""
+    p = play().booted().csms("GetDiagnostics", {"location": "ftp://somebody.example/x", "retries": 1}, {})
+    player = csms(p.frames)
+    player.connected(0)
+    player.receive(json.dumps([2, "b", "BootNotification", json.loads(p.frames[1].text or "")[3]]), 1)
+    _, (_, _, action, payload) = said(player)
+    assert (action, payload["retries"]) == ("GetDiagnostics", 1)
+    assert payload["location"].startswith("ftp://127.0.0.1/")
+    station, again = replayed(p.frames)
+    assert station.finished
+    assert compared(p.frames, again).equal
 
 
 # ── connections ──────────────────────────────────────────────────────────────────────────────────

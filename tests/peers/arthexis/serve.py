@@ -3,6 +3,7 @@
 ``FOLDER`` takes its SQLite file. The stations named are registered, each with its Basic password.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ from daphne.server import Server, twisted_loop  # before anything else of Twiste
 def serve(folder: Path, redis: str, stations: list[str]) -> None:
     """Make the database and serve; Django takes its settings from the environment.
 
-    Says ``listening PORT`` on stdout once the socket is open. ``ID KEY VALUE``, a line on stdin, writes a
-    key of a station, by way of Redis.
+    Says ``listening PORT`` on stdout once the socket is open. ``ID ACTION JSON``, a line on stdin, sends a
+    station a CALL, by way of Redis.
     """
     folder.mkdir(exist_ok=True)
     os.environ |= {
@@ -38,17 +39,17 @@ def serve(folder: Path, redis: str, stations: list[str]) -> None:
         Charger.objects.create(identity=identity, connection_token_hash=make_password(password))
     tasks = []
 
-    async def write(station: str, key: str, value: str) -> None:
+    async def write(station: str, action: str, payload: str) -> None:
         await request_explicit_operation(
             charger=await Charger.objects.aget(identity=station),
             version=ProtocolVersion.OCPP_16,
-            action="ChangeConfiguration",
-            payload={"key": key, "value": value},
+            action=action,
+            payload=json.loads(payload),
         )
 
     def order() -> None:
-        told = os.read(0, 4096).decode()
-        tasks.extend(twisted_loop.create_task(write(*line.split())) for line in told.splitlines())
+        told = os.read(0, 65_536).decode()
+        tasks.extend(twisted_loop.create_task(write(*line.split(maxsplit=2))) for line in told.splitlines())
         if not told:
             twisted_loop.remove_reader(0)
 

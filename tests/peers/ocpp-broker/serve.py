@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 import uvicorn
+from ocpp.charge_point import camel_to_snake_case
 from ocpp.v16 import call
 from ocpp_broker import server
 
@@ -20,15 +21,15 @@ ORGANISATION = "org1"
 async def serve(tags: list[str]) -> None:
     """Let any station in under the path ``/org1/ID``. Says ``listening PORT`` on stdout when it does.
 
-    ``ID KEY VALUE``, a line on stdin, writes a key of a station.
+    ``ID ACTION JSON``, a line on stdin, sends a station a CALL.
     """
     loop, tasks = asyncio.get_running_loop(), []
 
     def order() -> None:
-        told = os.read(0, 4096).decode()
-        for station, key, value in map(str.split, told.splitlines()):
-            written = call.ChangeConfiguration(key=key, value=value)
-            tasks.append(loop.create_task(server.broker.sessions[station].charge_point.call(written)))
+        told = os.read(0, 65_536).decode()
+        for station, action, payload in (line.split(maxsplit=2) for line in told.splitlines()):
+            request = getattr(call, action)(**camel_to_snake_case(json.loads(payload)))
+            tasks.append(loop.create_task(server.broker.sessions[station].charge_point.call(request)))
         if not told:
             loop.remove_reader(0)
 

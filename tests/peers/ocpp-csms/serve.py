@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from ocpp.charge_point import camel_to_snake_case
+from ocpp.v16 import call
 from ocpp_csms import CentralSystem, ChargePointEvent
 
 
@@ -17,7 +19,7 @@ async def serve(port: int, host: str, book: TextIO) -> None:
     """Let any station in, under any identity. Port 0 takes a free one.
 
     Says ``listening PORT`` on stdout once the socket is open. ``book`` takes every event of a station as
-    one JSON line. ``ID KEY VALUE``, a line on stdin, writes a key of a station.
+    one JSON line. ``ID ACTION JSON``, a line on stdin, sends a station a CALL.
     """
     loop, tasks = asyncio.get_running_loop(), []
 
@@ -30,9 +32,10 @@ async def serve(port: int, host: str, book: TextIO) -> None:
         loop.add_signal_handler(number, stop.set)
 
     def order() -> None:
-        told = os.read(0, 4096).decode()
-        for station, key, value in map(str.split, told.splitlines()):
-            tasks.append(loop.create_task(csms.charge_points[station].async_change_configuration(key, value)))
+        told = os.read(0, 65_536).decode()
+        for station, action, payload in (line.split(maxsplit=2) for line in told.splitlines()):
+            request = getattr(call, action)(**camel_to_snake_case(json.loads(payload)))
+            tasks.append(loop.create_task(csms.charge_points[station].async_call(request)))
         if not told:
             loop.remove_reader(0)
 

@@ -4,6 +4,7 @@ Not time warping: each item has one partner or none, so a duplicate cannot hide.
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 type Pair = tuple[int | None, int | None]
 
@@ -48,7 +49,9 @@ def _cheapest[T](left: Sequence[T], right: Sequence[T], cost: Callable[[T, T], f
     for i, one in enumerate(left, 1):
         row, above = best[i], best[i - 1]
         for j, other in enumerate(right, 1):
-            paired, gone, new = above[j - 1] + cost(one, other), above[j] + _ALONE, row[j - 1] + _ALONE
+            apart = cost(one, other)
+            paired = above[j - 1] + apart if apart < 2 * _ALONE else inf
+            gone, new = above[j] + _ALONE, row[j - 1] + _ALONE
             least = min(paired, gone, new)
             row[j] = least
             took[i][j] = 0 if least == paired else 1 if least == gone else 2

@@ -4,6 +4,7 @@ Never by text search: an id that happens to equal a meter reading is no id.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -75,6 +76,7 @@ SPOTS: tuple[Spot, ...] = (
     *(Spot(_G, action, answer, path) for action, answer, path in _TAGS),
 )
 
+_PLAIN_ID = re.compile(r'(\s*\[\s*[234]\s*,\s*)"[^"\\]*"(?=\s*,)')  # as nearly all are
 _BY_MESSAGE: dict[tuple[str, bool], tuple[Spot, ...]] = {}
 for _spot in SPOTS:
     _BY_MESSAGE[_spot.action, _spot.answer] = (*_BY_MESSAGE.get((_spot.action, _spot.answer), ()), _spot)
@@ -174,6 +176,8 @@ def bound_paths(action: str, *, answer: bool) -> dict[Path, Space]:
 
 def with_message_id(text: str, message_id: str) -> str:
     """The frame text under another messageId; everything else stays as it was spelt."""
+    if (plain := _PLAIN_ID.match(text)) is not None:
+        return f"{plain[1]}{json.dumps(message_id, ensure_ascii=False)}{text[plain.end() :]}"
     found = places(text, (1,))
     if not found or not isinstance(found[0][2], str):
         return text

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from twin.engine.recording import Recording, recording_of
+from twin.engine.recording import Recording, recording_of, station_links, stations_of
 from twin.engine.replay.alignment import aligned
 from twin.engine.replay.fields import ABSENT, Matchers, agree, falls
 from twin.engine.replay.links import Ends, link_divergences
@@ -41,13 +42,38 @@ def diff(
     matchers: Matchers | None = None,
     comparison: Comparison | None = None,
 ) -> Diff:
-    """Compare two captures: their OCPP exchanges, their connections, and texts that are no part of any."""
-    comparison = comparison or Comparison()
+    """Compare two captures: their OCPP exchanges, their connections, and texts that are no part of any.
+
+    With several stations each is compared with the one of its name.
+    """
+    comparison, matchers = comparison or Comparison(), matchers or Matchers()
     left, right = list(recorded), list(replayed)
+    stations = list(dict.fromkeys((*stations_of(left), *stations_of(right))))
+    if len(stations_of(left)) > 1 or len(stations_of(right)) > 1:
+        return _by_station(stations, left, right, matchers, comparison)
+    return _of_one_station(left, right, matchers, comparison)
+
+
+def _by_station(
+    stations: list[str], left: list[Frame], right: list[Frame], matchers: Matchers, comparison: Comparison
+) -> Diff:
+    found: list[Divergence] = []
+    matched, timed = 0, True
+    for station in stations:
+        one, other = station_links(left, station), station_links(right, station)
+        held = _of_one_station(one, other, matchers, comparison)
+        matched, timed = matched + held.matched, timed and held.timed
+        found += [replace(d, stream=f"{d.stream} of {station or 'no station'}") for d in held.divergences]
+    return Diff(matched, tuple(found), timed=timed)
+
+
+def _of_one_station(
+    left: list[Frame], right: list[Frame], matchers: Matchers, comparison: Comparison
+) -> Diff:
     ours, theirs = recording_of(left), recording_of(right)
     names = names_of(ours.exchanges, theirs.exchanges)
     timed = comparison.timed if comparison.timed is not None else _same_pace(left, right)
-    comparing = _Comparing(matchers or Matchers(), comparison, timed=timed)
+    comparing = _Comparing(matchers, comparison, timed=timed)
     if left and right:
         comparing.moved_us = right[0].at_us - left[0].at_us
     for one, other in comparing.streams(ours, theirs, names):

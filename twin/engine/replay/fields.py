@@ -82,7 +82,10 @@ SHIPPED: tuple[Matcher, ...] = (
     Matcher(action="MeterValues", path="request/meterValue/*/sampledValue", how=How.SET, key=_SAMPLE_KEY),
     Matcher(action="StopTransaction", path="request/transactionData/*/sampledValue", how=How.SET,
             key=_SAMPLE_KEY),
+    Matcher(action="GetDiagnostics", path="request/location", how=How.TYPE),  # the player puts one of its own
+    Matcher(action="UpdateFirmware", path="request/location", how=How.TYPE),
     Matcher(action="GetDiagnostics", path="answer/fileName", how=How.TYPE),  # made anew for every upload
+    Matcher(path="answer/details/*", how=How.TYPE),  # OCPP-J 1.6 §4.2.3: "in an undefined way"
 )  # fmt: skip
 _TIME = Matcher(path="*", how=How.TIME, tolerance=_STAMP_S)
 _BOUND = Matcher(path="*", how=How.BOUND)
@@ -93,14 +96,14 @@ class Matchers:
 
     def __init__(self, rules: tuple[Matcher, ...] = ()) -> None:
         self.rules = rules
-        self._found: dict[tuple[str, str], Matcher | None] = {}
+        self._found: dict[str, dict[str, Matcher | None]] = {}  # by action, by path
 
     def of(self, action: str, path: str) -> Matcher | None:
         """The rule for a path whose list steps are written ``*``; ``None``: compared exactly."""
-        key = (action, path)
-        if key not in self._found:
-            self._found[key] = self._look(action, path)
-        return self._found[key]
+        known = self._found.setdefault(action, {})
+        if path not in known:
+            known[path] = self._look(action, path)
+        return known[path]
 
     def _look(self, action: str, path: str) -> Matcher | None:
         for rule in (*self.rules, *SHIPPED):
@@ -113,32 +116,37 @@ class Matchers:
     def flat(self, action: str, part: str, payload: Any) -> dict[str, Leaf]:
         """A payload by path, each leaf with its rule; ``part`` is ``request`` or ``answer``."""
         found: dict[str, Leaf] = {}
-        self._walk(found, action, (part, part), payload, _DEEPEST)
+        self._walk(found, action, part, part, payload, _DEEPEST)
         return found
 
     def _walk(
-        self, found: dict[str, Leaf], action: str, paths: tuple[str, str], value: Any, depth: int
+        self, found: dict[str, Leaf], action: str, path: str, general: str, value: Any, depth: int
     ) -> None:
-        """``paths``: the place itself, and with list steps as ``*``; ``depth`` levels may follow."""
-        path, general = paths
+        """``general``: the path with list steps as ``*``; ``depth`` levels may follow."""
         kind = type(value)
-        if (kind is dict or kind is list) and not depth:
-            value, kind = f"nested deeper than {_DEEPEST} levels", str
-        if kind is dict:
+        if kind is dict and depth:
             self._put(found, action, path, general, "{…}" if value else "{}")
             for key, item in value.items():
-                self._walk(found, action, (f"{path}/{key}", f"{general}/{key}"), item, depth - 1)
-        elif kind is list:
+                self._walk(found, action, f"{path}/{key}", f"{general}/{key}", item, depth - 1)
+        elif kind is list and depth:
             self._put(found, action, f"{path}/#", general, len(value))
             rule = self.of(action, general)
+            below = f"{general}/*"
             for step, item in _steps(value, rule if rule and rule.how is How.SET else None):
-                self._walk(found, action, (f"{path}/{step}", f"{general}/*"), item, depth - 1)
+                self._walk(found, action, f"{path}/{step}", below, item, depth - 1)
+        elif kind is dict or kind is list:
+            self._put(found, action, path, general, f"nested deeper than {_DEEPEST} levels")
         else:
             self._put(found, action, path, general, value)
 
     def _put(self, found: dict[str, Leaf], action: str, path: str, general: str, value: Any) -> None:
-        matcher = self.of(action, general)
-        if matcher is None or matcher.how is not How.IGNORE:
+        try:
+            matcher = self._found[action][general]
+        except KeyError:
+            matcher = self.of(action, general)
+        if matcher is None:
+            found[path] = Leaf(value, value if type(value) is str else canonical(value), None, general)
+        elif matcher.how is not How.IGNORE:
             found[path] = Leaf(value, _key(value, matcher), matcher, general)
 
 
@@ -175,10 +183,8 @@ def _bound() -> frozenset[tuple[str, str]]:
     )
 
 
-def _key(value: Any, matcher: Matcher | None) -> Any:
-    """What of a value is the same in two messages that are alike: itself, or what its rule leaves of it."""
-    if matcher is None:
-        return canonical(value)
+def _key(value: Any, matcher: Matcher) -> Any:
+    """What of a value is the same in two messages that are alike: what its rule leaves of it."""
     match matcher.how:
         case How.TIME:
             stamp = parse_stamp(value) if isinstance(value, str) else None

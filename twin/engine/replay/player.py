@@ -24,9 +24,12 @@ from twin.engine.replay.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, CallResult, Frame, Message, Side
 from twin.protocol import codec
 from twin.protocol.fold import payload_of
+from twin.protocol.places import places, replaced
 
 GATE_US = 30_000_000  # silence after which a missing frame of the other side is waited for no longer
 _OF_ITSELF_US = 2_000_000  # a CSMS that called so soon after a message may well do so again, unasked
+_GIVES_LOCATION = frozenset({"GetDiagnostics", "UpdateFirmware"})
+_LOCATION = "ftp://127.0.0.1/twin-replay"  # nobody uploads to, or installs from, where the recording said
 _REFUSED = "no recording covers this"
 
 
@@ -249,8 +252,9 @@ class Player:
             self._settled.add(seq)
 
     def _called(self, text: str, call: Call, now_us: int) -> None:
-        as_recorded = codec.parse(self._ids.to_recorded(text, call.action, answer=False)).message
-        payload = getattr(as_recorded, "payload", call.payload)
+        payload = call.payload
+        if (as_recorded := self._ids.to_recorded(text, call.action, answer=False)) != text:
+            payload = getattr(codec.parse(as_recorded).message, "payload", payload)
         exchange = self._peer.take(call.action, payload)
         if exchange is None:
             self._uncovered(text, call, payload, now_us)
@@ -351,6 +355,8 @@ class Player:
         for space, value in self._ids.unbound(payload_of(exchange.call), action, self._born):
             self.unbound.append((frame.seq, space, value))
         text = self._ids.to_live(text, action, answer=False)
+        if action in _GIVES_LOCATION:
+            text = replaced(text, [(place, f'"{_LOCATION}"') for place in places(text, (3, "location"))])
         if self.manner.shift:
             text = shifted(text, now_us - frame.at_us)
         self._commands.append(Send(text, _marks(frame)))
@@ -368,6 +374,21 @@ class Player:
             payload = getattr(codec.parse(text).message, "payload", None)
             self._commands.append(Stimulate(seq, exchange.call.action, payload))
             return
+        self._not_coming(seq, exchange)
+
+    def not_coming(self, seq: int, now_us: int) -> None:
+        """Nobody can make the CSMS send the recorded CALL that was offered as a ``Stimulate``."""
+        exchange = next(
+            (x for x in self._recording.exchanges if x.call.frame is not None and x.call.frame.seq == seq),
+            None,
+        )
+        if exchange is None or self._peer.consumed(seq):
+            return
+        self._settled.add(seq)
+        self._not_coming(seq, exchange)
+        self._advance(now_us)
+
+    def _not_coming(self, seq: int, exchange: Exchange) -> None:
         self.unstimulated[seq] = seq
         for other in dependents(self._recording, exchange):
             self.unstimulated[other] = seq
