@@ -17,6 +17,7 @@ from twin.engine.machine import Close, Command, Connect, Ping, Send, Stimulate
 from twin.engine.recording import Exchange, recording_of
 from twin.engine.replay.binding import Bindings, Conflict, Space, transaction_id_of, with_message_id
 from twin.engine.replay.fields import Matchers
+from twin.engine.replay.gates import Gates
 from twin.engine.replay.matching import Miss, Recorded
 from twin.engine.replay.script import Do, Part, answer_seqs, dependents, doors_of, script_of
 from twin.engine.replay.shifting import shifted
@@ -85,8 +86,7 @@ class Player:
             (x for x in recording.exchanges if x.call.sender is side.other), self.manner.matchers
         )
         self._answer_seq = answer_seqs(recording, side.other)
-        self._awaited = deque(self._expected(held, recording))
-        self._settled: set[int] = set()
+        self._gates = Gates(self._expected(held, recording))
         self._new_message_id = new_message_id
         self._new_transaction_id = new_transaction_id
         self._ids = Bindings(self.manner.tags)
@@ -104,7 +104,6 @@ class Player:
         self._up = self._left = False
         self._commands: list[Command] = []
         self.late_us: list[int] = []
-        self.gates_relaxed: list[int] = []  # seq of the recorded frames that were waited for in vain
         self.misses: list[Miss] = []
         self.answered_by_model = 0
         self.unstimulated: dict[int, int] = {}  # seq of what did not happen: the CALL that nobody made come
@@ -128,6 +127,11 @@ class Player:
     def conflicts(self) -> list[Conflict]:
         """Live ids that were given twice."""
         return self._ids.conflicts
+
+    @property
+    def gates_relaxed(self) -> list[int]:
+        """``seq`` of the recorded frames that were waited for in vain."""
+        return self._gates.given_up
 
     @property
     def left(self) -> int:
@@ -201,7 +205,7 @@ class Player:
         if not self._up or self._quiet_since_us is None:
             return self._connect_us
         due_us = self._give_up_us(self._quiet_since_us)
-        if self._parts and self._gate_open(self._parts[0].seq) and not self._answers:
+        if self._parts and self._gates.open_for(self._parts[0].seq) and not self._answers:
             due_us = self._part_due_us(self._parts[0])  # nothing but its time is waited for
             if self._parts[0].do is Do.BE_LEFT:
                 due_us = max(due_us, self._quiet_since_us + self.manner.gate_us)
@@ -217,13 +221,15 @@ class Player:
             return
         while self._answers and self._answers[0][0] <= now_us:
             self._commands.append(heapq.heappop(self._answers)[2])
-        if self._parts and self._gate_open(self._parts[0].seq):
+        if self._parts and self._gates.open_for(self._parts[0].seq):
             self._advance(now_us)
             return
         if self._quiet_since_us is not None and now_us < self._give_up_us(self._quiet_since_us):
             return
         self._quiet_since_us = now_us
-        self._give_up()
+        self._gates.give_up(self._parts[0].seq if self._parts else None)
+        if not self._parts:
+            self._open.clear()
         self._advance(now_us)
 
     def take(self) -> list[Command]:
@@ -249,7 +255,7 @@ class Player:
     def _settle_answer(self, exchange: Exchange) -> None:
         frame = exchange.call.frame
         if frame is not None and (seq := self._answer_seq.get(frame.seq)) is not None:
-            self._settled.add(seq)
+            self._gates.settle(seq)
 
     def _called(self, text: str, call: Call, now_us: int) -> None:
         payload = call.payload
@@ -261,7 +267,7 @@ class Player:
             return
         asked = exchange.call.frame
         assert asked is not None
-        self._settled.add(asked.seq)
+        self._gates.settle(asked.seq)
         for seq in [seq for seq, stimulus in self.unstimulated.items() if stimulus == asked.seq]:
             if seq == asked.seq or seq not in self._skipped:
                 del self.unstimulated[seq]  # it came after all
@@ -309,7 +315,7 @@ class Player:
     # --- the script ----------------------------------------------------------------------------------------
 
     def _advance(self, now_us: int) -> None:
-        while self._up and self._parts and self._gate_open(self._parts[0].seq):
+        while self._up and self._parts and self._gates.open_for(self._parts[0].seq):
             part = self._parts[0]
             if part.seq in self._skipped:
                 self._parts.popleft()
@@ -338,7 +344,7 @@ class Player:
             case Do.LEAVE if part.close is not None:
                 self._leave(part.close)
             case Do.BE_LEFT:  # it was waited for long enough
-                self.gates_relaxed.append(part.seq)
+                self._gates.given_up.append(part.seq)
                 self._leave(Close())
             case Do.STIMULATE if part.exchange is not None:
                 self._stimulate(part.seq, part.exchange)
@@ -384,7 +390,7 @@ class Player:
         )
         if exchange is None or self._peer.consumed(seq):
             return
-        self._settled.add(seq)
+        self._gates.settle(seq)
         self._not_coming(seq, exchange)
         self._advance(now_us)
 
@@ -394,40 +400,24 @@ class Player:
             self.unstimulated[other] = seq
             self._skipped.add(other)
             if (answer := self._answer_seq.get(other)) is not None:
-                self._settled.add(answer)
+                self._gates.settle(answer)
 
-    # --- gates ---------------------------------------------------------------------------------------------
-
-    def _gate_open(self, seq: int) -> bool:
-        """Whether everything that the other side had said before ``seq`` has come, or is given up."""
-        while self._awaited and self._awaited[0] in self._settled:
-            self._settled.discard(self._awaited.popleft())
-        return not self._awaited or self._awaited[0] >= seq
+    # --- patience ------------------------------------------------------------------------------------------
 
     def _waiting(self) -> bool:
-        self._gate_open(1 << 62)
-        return bool(self._open or self._answers or self._awaited)
-
-    def _give_up(self) -> None:
-        """Whatever the next part waits for is waited for no longer, by this part or by any later one."""
-        until = self._parts[0].seq if self._parts else 1 << 62
-        for seq in self._awaited:
-            if seq < until and seq not in self._settled:
-                self.gates_relaxed.append(seq)
-                self._settled.add(seq)
-        if not self._parts:
-            self._open.clear()
+        return bool(self._open or self._answers) or self._gates.next_seq is not None
 
     def _give_up_us(self, quiet_since_us: int) -> int:
         """When silence has lasted long enough: counted from when what is waited for was due, where it was.
 
         A station keeps its own time, so its recorded silence is added.
         """
-        if not self._awaited:
+        seq = self._gates.next_seq
+        if seq is None:
             return quiet_since_us + self.manner.gate_us
         if self.manner.timing.mode != "causal":
-            return max(quiet_since_us, self._due_us(self._awaited[0])) + self.manner.gate_us
-        gap_us = self.clockwork.recorded_gap_us(self._awaited[0]) if self.side is Side.CSMS else 0
+            return max(quiet_since_us, self._due_us(seq)) + self.manner.gate_us
+        gap_us = self.clockwork.recorded_gap_us(seq) if self.side is Side.CSMS else 0
         return quiet_since_us + self.manner.gate_us + gap_us
 
     def _tired(self, now_us: int) -> bool:
