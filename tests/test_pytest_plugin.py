@@ -98,6 +98,16 @@ async def test_a_fault_fails_its_part_and_the_report_is_all_that_is_shown(projec
     assert [case for case, failed in cases.items() if failed] == [("night.007.capture", "transaction-1")]
 
 
+async def test_a_transaction_that_began_before_the_capture_is_a_test_too(project: Project) -> None:
+    frames = session(7)
+    begun = next(n for n, frame in enumerate(frames) if frame.text and "StartTransaction" in frame.text)
+    write_capture(frames[begun + 2 :], project.path / "night" / "cut.capture", vantage="proxy")
+    async with serving(LiveFaultyCsms({"*": "error"})) as csms:
+        run = await project.beside(*NIGHT, "--csms", csms.url)
+    run.assert_outcomes(passed=3, failed=1)
+    run.stdout.fnmatch_lines(["FAILED night/cut.capture::transaction-1*"])
+
+
 async def test_what_the_baseline_knows_passes_and_a_file_of_the_project_is_found(project: Project) -> None:
     project.night(7)
     known = {"changed | MeterValues | csms | answer CALLRESULT -> CALLERROR InternalError": 1}
