@@ -163,6 +163,16 @@ def test_check_finds_what_is_wrong(installed: Path, empty: Path, trace: Path) ->
     assert "J021" in {finding["rule"] for finding in json.loads(result.stdout)["findings"]}
 
 
+def test_pytest_has_the_plugin(installed: Path, empty: Path, trace: Path) -> None:
+    """Through its entry point, and only once, however it is named."""
+    command = [installed, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    said = ran([*command, "-W", "error", "--ocpp-capture", trace], empty)
+    assert "clean.jsonl::rest PASSED" in said
+    assert "clean.jsonl::rest PASSED" in ran(
+        [*command, "-p", "twin.pytest_plugin", "--ocpp-capture", trace], empty
+    )
+
+
 def test_every_module_imports(installed: Path, empty: Path) -> None:
     program = (
         "import importlib, pkgutil, twin\n"

@@ -88,7 +88,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     if config.option.ocpp_capture or config.option.ocpp_csms:
-        from twin.pytest_replay import Captures
+        from twin.pytest_collect import Captures
 
         config.pluginmanager.register(Captures(config), "ocpp-captures")
 

@@ -1,14 +1,16 @@
 """The CSMS of the next release as a process: `python -m tests.io.faulty_csms ADDRESS FAULTS`, until SIGTERM.
 
-FAULTS is a JSON file: the firmwareVersion of a session, and the fault it meets. Says ``listening URL PORT``;
-the port takes what an operator would click: one JSON line (action, payload, station_id), and answers ``ok``
-once that CALL went out.
+FAULTS is a JSON file: the firmwareVersion of a session (``*``: any), and the fault it meets. Says
+``listening URL PORT``; the port takes what an operator would click: one JSON line (action, payload,
+station_id), and answers ``ok`` once that CALL went out.
 """
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.engine.replay.regressions import INTERVAL_S, FaultyCsms
@@ -26,8 +28,16 @@ class LiveFaultyCsms(LiveCsms):
 
     def machine_of(self, station: str) -> FaultyCsms:
         return self.machines.setdefault(
-            station, FaultyCsms(self.csms(), lambda firmware: self._faults.get(firmware, ""))
+            station,
+            FaultyCsms(self.csms(), lambda firmware: self._faults.get(firmware, self._faults.get("*", ""))),
         )
+
+    @contextlib.asynccontextmanager
+    async def desk(self, host: str = "127.0.0.1") -> AsyncIterator[int]:
+        """The operator's port."""
+        server = await asyncio.start_server(self.operated, host, 0)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
 
     async def operated(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One order of an operator."""
@@ -44,13 +54,10 @@ class LiveFaultyCsms(LiveCsms):
 async def main(address: str, faults: dict[str, str]) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    async with serving(LiveFaultyCsms(faults), address) as csms:
-        assert isinstance(csms, LiveFaultyCsms)
-        desk = await asyncio.start_server(csms.operated, address, 0)
-        async with desk:
-            port = desk.sockets[0].getsockname()[1]
-            print(f"listening {csms.url} {port}", flush=True)  # noqa: T201  # the line that a test waits for
-            await ended.wait()
+    csms = LiveFaultyCsms(faults)
+    async with serving(csms, address), csms.desk(address) as port:
+        print(f"listening {csms.url} {port}", flush=True)  # noqa: T201  # the line that a test waits for
+        await ended.wait()
 
 
 if __name__ == "__main__":

@@ -230,7 +230,11 @@ def _played(jobs: list[Job], options: Options, identities: Identities) -> list[R
     if len(jobs) > 1 and options.side is Side.CSMS and options.to is None:
         raise fail("--as csms plays one session at a time; name one capture of one station", USAGE)
     if len(jobs) == 1:
-        return [_one(jobs[0])]
+        job = jobs[0]
+        if identities.workers and options.station_id is None and job.target is not None:
+            live = identities.workers[0]
+            job = replace(job, live_station=live, password=_password(options, identities, live))
+        return [_one(job)]
     if len(identities.workers) not in (0, options.workers) and len(identities.workers) < options.workers:
         raise fail(f"--workers {options.workers}: the map names {len(identities.workers)} identities", USAGE)
     return play_all(jobs, options.workers, identities.workers, identities.passwords)

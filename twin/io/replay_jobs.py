@@ -12,7 +12,7 @@ from twin.engine.replay.diff import Comparison
 from twin.engine.replay.evidence import Result, evidence_of
 from twin.engine.replay.fields import Matcher, Matchers
 from twin.engine.replay.player import GATE_US, Manner, Player, Policy
-from twin.engine.replay.session_parts import Played, by_parts
+from twin.engine.replay.session_parts import Played, by_parts, transactions_in
 from twin.engine.replay.timing import timing_of
 from twin.io.capture import write_capture
 from twin.io.formats import CaptureError, open_capture
@@ -144,6 +144,7 @@ def result_of(job: Job, outcome: Outcome) -> Result:
         transactions=tuple(
             {**msgspec.to_builtins(one), "energy_wh": one.energy_wh} for one in outcome.transactions
         ),
+        streams=tuple(transactions_in(outcome.recorded)),
         played_s=_span_s(outcome.replayed),
     )
 

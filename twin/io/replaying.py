@@ -31,6 +31,7 @@ from twin.protocol.fold import payload_of
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
 _STIMULUS_S = 60.0
+_FAREWELL_S = 5.0  # for a stimulus that has not ended when all is said
 _NO_WAY = 69  # EX_UNAVAILABLE of sysexits.h
 
 type Hook = Callable[[str, Any, str], Awaitable[object] | object]
@@ -200,12 +201,19 @@ class _Running:
         try:
             await (self._dial() if self.plan.side is Side.STATION else self._serve(listening))
         finally:
-            for task in self._stimuli:
-                task.cancel()
             for live in self._lives:
                 live.stop()
+            await self._end_stimuli()
         await asyncio.sleep(0)  # what is closing is written
         return self.log.frames
+
+    async def _end_stimuli(self) -> None:
+        """Whoever asked the CSMS may finish in peace, but not for ever."""
+        if self._stimuli:
+            _, late = await asyncio.wait(self._stimuli, timeout=_FAREWELL_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _end(self, error: websocket.LinkError | None = None) -> None:
         if not self._done.done():
@@ -390,6 +398,7 @@ def command_hook(command: str) -> Hook:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
         if process.returncode == _NO_WAY:
             raise NotImplementedError(action)
         if process.returncode:

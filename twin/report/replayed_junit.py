@@ -59,7 +59,10 @@ def _suite(suite: ElementTree.Element, result: Result) -> dict[str, int]:
 
 def streams_of(result: Result) -> dict[str, tuple[list[Divergence], int]]:
     """By transaction, and one for the rest: its divergences, and how many exchanges were not stimulated."""
-    names = sorted({one.stream for one in result.diff.divergences} | _transactions(result), key=_order)
+    waiting = {one.stream for one in result.diff.unstimulated}
+    names = sorted(
+        {one.stream for one in result.diff.divergences} | set(result.streams) | waiting, key=_order
+    )
     found: dict[str, tuple[list[Divergence], int]] = {_OTHER: ([], 0)}
     for name in names:
         if name.startswith("transaction "):
@@ -70,13 +73,6 @@ def streams_of(result: Result) -> dict[str, tuple[list[Divergence], int]]:
         name = one.stream if one.stream in found else _OTHER
         found[name] = (found[name][0], found[name][1] + 1)
     return found
-
-
-def _transactions(result: Result) -> set[str]:
-    count = len(result.transactions)
-    return {f"transaction {number}" for number in range(1, count + 1)} | {
-        one.stream for one in result.diff.unstimulated
-    }
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -149,7 +149,7 @@ NAMED = {
 }
 
 
-def session(number: int, *, remote: bool = False) -> list[Frame]:
+def session(number: int, *, remote: bool = False, interval_s: int = INTERVAL_S) -> list[Frame]:
     """A short session of its own: two transactions with a car, a tag and a meter that no other one has.
 
     ``remote``: the second one is started by the CSMS.
@@ -169,4 +169,4 @@ def session(number: int, *, remote: bool = False) -> list[Frame]:
     stimuli = [stimulus(240, "RemoteStartTransaction", wanted)] if remote else []
     behaviour = Behaviour(connectors=2, firmware_version=f"1.0.{number}")
     one = station(behaviour, acts, seed=number + 1)
-    return talk(one, csms(Script(interval_s=INTERVAL_S, stimuli=stimuli)), for_s=420)
+    return talk(one, csms(Script(interval_s=interval_s, stimuli=stimuli)), for_s=420)

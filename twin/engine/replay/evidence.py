@@ -42,7 +42,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One replayed session as a report tells it. ``evidence`` belongs to the first groups, in order.
 
-    ``facts`` are counters and lists by name, ``late_ms`` percentiles. ``error`` says why there was no replay.
+    ``streams`` names the recording's transactions as divergences do. ``facts`` are counters and lists by
+    name, ``late_ms`` percentiles. ``error`` says why there was no replay.
     """
 
     capture: str
@@ -54,6 +55,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     late_ms: dict[str, float] | None = None
     transactions: tuple[dict[str, Any], ...] = ()
+    streams: tuple[str, ...] = ()
     played_s: float = 0.0
     error: str = ""
 

@@ -31,12 +31,18 @@ def parts_of(frames: Iterable[Frame]) -> list[str]:
     ``calls`` are the exchanges that the CSMS begins, ``link`` the connections. A prologue counts, as it does
     when the capture is played: a transaction that it starts goes on in the recording.
     """
-    exchanges = recording_of(frames).exchanges
-    names, _ = names_of(exchanges, [])
+    held = list(frames)
+    exchanges = recording_of(held).exchanges
     boots = any(x.call.action == "BootNotification" and not marked(x, "prologue") for x in exchanges)
     calls = any(x.call.sender is Side.CSMS for x in exchanges)
-    transactions = [_slug(name) for name in names.starts.values()]
+    transactions = [_slug(name) for name in transactions_in(held)]
     return [*([BOOT] if boots else []), LINK, *transactions, *([CALLS] if calls else []), REST]
+
+
+def transactions_in(frames: Iterable[Frame]) -> list[str]:
+    """The transactions of a recording by the names that a comparison gives them."""
+    names, _ = names_of(recording_of(frames).exchanges, [])
+    return list(names.starts.values())
 
 
 def by_parts(result: Result, recorded: Sequence[Frame], replayed: Sequence[Frame]) -> Played:
