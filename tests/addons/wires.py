@@ -22,8 +22,10 @@ from pathlib import Path
 import msgspec
 
 from tests.conftest import REPOSITORY, absent
+from twin.io.patience import FAREWELL_S, SETTLE_S
 
 DEADLINE_S = 30.0
+LAST_DEADLINE_S = FAREWELL_S + SETTLE_S + DEADLINE_S  # a relay may wait for its recorder
 KEY = base64.b64encode(bytes(range(16))).decode()
 ACCEPT = base64.b64encode(
     hashlib.sha1(f"{KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
@@ -55,7 +57,7 @@ class Relay(msgspec.Struct):
         return self.ended()
 
     def ended(self) -> int:
-        self.said += self.process.communicate(timeout=DEADLINE_S)[0]
+        self.said += self.process.communicate(timeout=LAST_DEADLINE_S)[0]
         return self.process.returncode
 
     @property

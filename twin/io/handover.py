@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from twin.io import clock
+from twin.io.patience import FAREWELL_S, HUNG_S, QUIET_S, SETTLE_S, Patience
 
 # Every item: its name and what follows. Clocks are nanoseconds; ``sender`` is "station" or "csms".
 ITEMS = {
@@ -37,15 +38,12 @@ STATION, CSMS = "station", "csms"
 MAX_ITEMS = 50_000
 MAX_BYTES = 32 << 20
 TICK_S = 0.25  # also how long the recorder may sit on what it has not committed
-HUNG_S = 120.0  # a recorder that takes nothing for so long is replaced
 _LINGER_S = 0.02  # a sender woken for every single item would take the interpreter from the event loop
 _RESERVE = 1_000  # items for open and end when data has filled the queue
 _LONGEST_BATCH = 128 << 20
 _BATCH_BYTES = 1 << 18
 _BATCH_ITEMS = 4_096
 _BACK_OFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-_LAST_PATIENCE_S = 5.0
-_FAREWELL_S = 30.0  # for a recorder to write down what it has, seal and go
 _ENDED_KEPT = 4_096  # ended connections that a new recorder is told of, should the old one have died on them
 USAGE = 2  # a recorder that ends so at its first start was asked for the impossible
 
@@ -81,12 +79,18 @@ class Counters(msgspec.Struct):
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """The way to one recorder: our end of its pipe, and how to look after the process (none in a test)."""
+    """The way to one recorder: our end of its pipe, and how to look after the process (none in a test).
+
+    ``wait`` is True once it has ended, ``poll`` then its exit code; ``hurry`` tells it that traffic is over,
+    ``used_s`` is the CPU time it has had.
+    """
 
     fd: int
     poll: Callable[[], int | None] = lambda: None
     kill: Callable[[], None] = lambda: None
-    wait: Callable[[float], int | None] = lambda timeout_s: None
+    wait: Callable[[float | None], bool] = lambda timeout_s: True
+    hurry: Callable[[], None] = lambda: None
+    used_s: Callable[[], float] = lambda: 0.0
 
 
 class Handover:
@@ -103,6 +107,7 @@ class Handover:
         max_items: int = MAX_ITEMS,
         max_bytes: int = MAX_BYTES,
         hung_s: float = HUNG_S,
+        quiet_s: float = QUIET_S,
         gave_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.counters = Counters()
@@ -112,6 +117,7 @@ class Handover:
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._hung_s = hung_s
+        self._quiet_s = quiet_s
         self._gave_up = gave_up
         self._queue: queue.SimpleQueue[tuple[Item | None, int]] = queue.SimpleQueue()
         self._put_items = self._put_bytes = 0  # written by the event loop only
@@ -197,7 +203,7 @@ class Handover:
         if self._untold and not self._down:
             self._tell_all(wall_ns, mono_ns)
 
-    def close(self, timeout_s: float = 1.5 * _FAREWELL_S) -> int | None:
+    def close(self, timeout_s: float = FAREWELL_S + SETTLE_S) -> int | None:
         """Send what is queued, close the pipe, wait for the recorder; its exit code if it has one."""
         if not self._ending.is_set():
             now = clock.now()
@@ -298,7 +304,7 @@ class Handover:
             except Exception:  # no process to be had: the relay goes on without
                 channel = None
             with contextlib.suppress(OSError):
-                if channel is not None and self._serve(channel):
+                if channel is not None and self._serve(channel, SETTLE_S if last else FAREWELL_S):
                     return
             self._down = True
             if self.exit_code == USAGE and self.restarts == 0:
@@ -315,8 +321,9 @@ class Handover:
             else:
                 self._wanted = True
 
-    def _serve(self, channel: Channel) -> bool:
-        """Move items to one recorder; True once everything was said, False when the recorder is gone."""
+    def _serve(self, channel: Channel, farewell_s: float) -> bool:
+        """Move items to one recorder; True once it ended with all that was said, False when it is lost."""
+        patience = Patience(channel.used_s, self._hung_s, self._quiet_s, farewell_s)
         next_tick_ns = 0
         ended = alive = False
         try:
@@ -327,7 +334,7 @@ class Handover:
                 if now.mono_ns >= next_tick_ns:
                     next_tick_ns = now.mono_ns + int(TICK_S * 1e9)
                     items.append(("tick", now.wall_ns, now.mono_ns, self._snapshot()))
-                alive = not items or self._write(channel, framed(items))
+                alive = not items or self._write(channel, patience, framed(items))
                 if not alive:
                     break
                 self._ending.wait(_LINGER_S)
@@ -335,10 +342,21 @@ class Handover:
             self._down = True
             with contextlib.suppress(OSError):
                 os.close(channel.fd)
-            if not alive:
+            if not (alive and self._gone(channel, patience)):
                 channel.kill()
-            self.exit_code = channel.wait(_FAREWELL_S)
-        return alive
+                channel.wait(None)
+            self.exit_code = channel.poll()
+        # one that was killed on its last work, by us or by another, has left things unsaid
+        return alive and (self.exit_code is None or self.exit_code >= 0)
+
+    def _gone(self, channel: Channel, patience: Patience) -> bool:
+        """Whether a recorder that was told everything has ended by itself."""
+        if patience.ending():
+            channel.hurry()
+        while not channel.wait(TICK_S):
+            if patience.over():
+                return False
+        return True
 
     def _next_batch(self) -> tuple[list[Item], bool]:
         items: list[Item] = []
@@ -356,28 +374,25 @@ class Handover:
             return items, True
         return items, False
 
-    def _write(self, channel: Channel, data: bytes) -> bool:
-        """Whether the recorder took it all; one that takes nothing for ``hung_s`` is as good as dead."""
+    def _write(self, channel: Channel, patience: Patience, data: bytes) -> bool:
+        """Whether the recorder took it all; one that shows no life for so long is as good as dead."""
         view = memoryview(data)
-        moved_ns, ending_ns = clock.now().mono_ns, 0
         writable = select.poll()
         writable.register(channel.fd, select.POLLOUT)
+        patience.took()  # all that it was given so far
         while view:
+            if self._ending.is_set() and patience.ending():
+                channel.hurry()
             try:
                 view = view[os.write(channel.fd, view) :]
-                moved_ns = clock.now().mono_ns
+                patience.took()
                 continue
             except BlockingIOError:
                 pass
             except OSError:
                 return False
             writable.poll(TICK_S * 1000)
-            now_ns = clock.now().mono_ns
-            if self._ending.is_set():
-                ending_ns = ending_ns or now_ns
-            # at the end a recorder has seconds to take the next bytes, not minutes
-            patience_s = min(self._hung_s, _LAST_PATIENCE_S) if ending_ns else self._hung_s
-            if channel.poll() is not None or now_ns - max(moved_ns, ending_ns) > patience_s * 1e9:
+            if channel.poll() is not None or patience.over():
                 return False
         return True
 

@@ -10,16 +10,21 @@ from twin.io.members import Edit, Member, edited, items, members, named, values_
 
 MASK = "*"
 
+# A pattern of names begins with a set of letters, which ``re`` looks for fast (a peer may send megabytes of
+# what is no text); its alternatives look back at the letter.
+_FIRST = "(?-i:[AaCcEeKkMmPpSsTt])"
 # PIN is a word of its own, or one in camel case: not in "Ping", "spin", "mapping".
-_PIN = r"(?-i:(?<![A-Za-z])(?:PIN|[Pp]in)(?![a-z])|(?<=[a-z])P(?:IN|in)(?![a-z]))|pin_?code"
+_PIN = r"(?-i:(?<![A-Za-z].)(?:(?<=P)IN|(?<=[Pp])in)(?![a-z])|(?<=[a-z]P)(?:IN|in)(?![a-z]))|(?<=p)in_?code"
 # Names whose value is a secret, as field or as configuration key. An idToken is an identity.
-_HUSH = (
-    rf"authorization_?key|auth_?key|passw|pass_?phrase|pass_?code|pwd|psk|key_?code"
-    r"|(?:private|encryption|symmetric|api|shared|master|access)[_-]?key"
-    rf"|secret|credential|(?<!id)(?<!id_)token|{_PIN}"
+_NAMES = (
+    r"(?<=a)uthorization_?key|(?<=a)uth_?key|(?<=p)assw|(?<=p)ass_?phrase|(?<=p)ass_?code|(?<=p)wd|(?<=p)sk"
+    r"|(?<=k)ey_?code|(?:(?<=p)rivate|(?<=e)ncryption|(?<=s)ymmetric|(?<=a)pi|(?<=s)hared|(?<=m)aster"
+    r"|(?<=a)ccess)[_-]?key"
+    rf"|(?<=s)ecret|(?<=c)redential|(?<!id.)(?<!id_.)(?<=t)oken|{_PIN}"
 )
-_HEADER = r"(?<![A-Za-z])authorization(?![A-Za-z])"
-_HUSHED = re.compile(rf"{_HUSH}|{_HEADER}", re.IGNORECASE | re.ASCII)
+_HUSH = rf"{_FIRST}(?:{_NAMES})"
+_HUSH_OR_HEADER = rf"{_FIRST}(?:{_NAMES}|(?<![A-Za-z].)(?<=a)uthorization(?![A-Za-z]))"
+_HUSHED = re.compile(_HUSH_OR_HEADER, re.IGNORECASE | re.ASCII)
 # What must stand somewhere in a case-folded text before a pattern is worth its time.
 _WORDS = (
     "pin",
@@ -34,16 +39,17 @@ _WORDS = (
     "bearer",
     "basic",
 )
-_FIELD = named(rf'(?=[^"\\]*(?:{_HUSH}|{_HEADER}))[^"\\]*+')
+_FIELD = named(rf'(?=[^"\\]*{_HUSH_OR_HEADER})[^"\\]*+')
 _FREE_VALUE = r"""(?P<quote>\\*["'])?(?P<value>(?(quote)[^"'\\]+|(?![\[{])[^\s"'\\&;,<>]+))"""
 # ``pin=1234``, ``'password': 'x'``, ``<pin>1</pin>``, ``PIN is 1234``: no members of JSON.
 _FREE = re.compile(
-    rf"""(?:{_HUSH})[\w-]{{0,32}}+"""
+    rf"""{_HUSH}[\w-]{{0,32}}+"""
     rf"""(?:'?\s*:|\\*["']?\s*=|>|\s+is\s(?=\S*[\d"'])|(?<=[Pp][Ii][Nn])\s(?=\s*\d))\s*{_FREE_VALUE}""",
     re.IGNORECASE | re.ASCII,
 )
 _SCHEME = re.compile(
-    r"(?:authorization\s*[:=]\s*(?:basic|bearer|digest|negotiate)\s+|bearer\s+(?=\S{6})|basic\s+(?=[\w+/:.\-]*[\d=]))"
+    r"(?-i:[AaBb])(?:(?<=a)uthorization\s*[:=]\s*(?:basic|bearer|digest|negotiate)\s+"
+    r"|(?<=b)earer\s+(?=\S{6})|(?<=b)asic\s+(?=[\w+/:.\-]*[\d=]))"
     r"""(?P<value>[^\s"'\\,;<>]+)""",
     re.IGNORECASE | re.ASCII,
 )
@@ -53,7 +59,7 @@ _USERINFO = re.compile(
     r"""(?::|(?<![^\s"'=(<]))(?:\\*/){2}(?P<value>[^/\s"<>]*[^/\s"<>@](?=@)|[^/@\s":]+:(?!\d{1,5}[/\\])[^\s"@<>]{1,128}(?=@))"""
 )
 _QUERY = re.compile(
-    r"(?:[?&;#]|%3F|%26)"
+    r"[?&;#%](?:(?<!%)|3F|26)"
     r"(?=[^=&?%\s\"]*(?:token|key|pass|pwd|psk|secret|auth|sig|cred|(?<![a-z])pin))[^=&?%\s\"]*+(?:=|%3D)"
     r"(?P<value>[^&\s\"#\\]+)",
     re.IGNORECASE | re.ASCII,

@@ -3,9 +3,10 @@
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import msgspec
 from twin.certificate.profile import Profile
 from twin.engine.analyzer import Analyzer
 from twin.io import clock
-from twin.io.books import Summary
 from twin.io.handover import ITEMS, Channel, Item
 from twin.io.judging import Judge
 from twin.io.keys import load_or_create
+from twin.io.patience import cpu_s
 from twin.io.recorder import Recorder
 from twin.io.redact import Redactor
 from twin.io.seal import Signer
@@ -32,6 +33,7 @@ LIMITS_OF_TRUTH = (
     "TLS is ended and started anew; TCP segmentation and segment timing change",
     "a dead host is a dead path unless a bypass exists",
 )
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # none of them ends a recorder
 _JUDGED_AT_ONCE = 200  # frames between two looks at the pipe: records come before opinions
 
 
@@ -116,12 +118,16 @@ def deliver(item: Item, recorder: Recorder) -> None:
             recorder.tick(wall_ns, mono_ns, counters)
 
 
-def run(batches: Iterable[list[Item]], recorder: Recorder, fd: int = -1) -> Summary:
-    """Record until the proxy closes its end of the pipe, whose other end is ``fd``."""
+def steps(batches: Iterable[list[Item]], recorder: Recorder, fd: int = -1) -> Iterator[None]:
+    """Record until the proxy closes its end of the pipe, whose other end is ``fd``: an item a step.
+
+    Whoever takes the steps may leave them to another thread at any time.
+    """
     problem = ""
     for batch in batches:
         for item in batch:
             deliver(item, recorder)
+            yield
         if recorder.problem != problem:  # one alarm, and one word when it is over
             problem = recorder.problem
             say(
@@ -134,9 +140,7 @@ def run(batches: Iterable[list[Item]], recorder: Recorder, fd: int = -1) -> Summ
             recorder.lag_s = max(0.0, (now.mono_ns - _mono_ns(batch[-1])) / 1e9)
         recorder.commit(now.mono_ns)
         while recorder.judge.judge(_JUDGED_AT_ONCE) and not _readable(fd):
-            pass
-    now = clock.now()
-    return recorder.finish(now.wall_ns, now.mono_ns)
+            yield
 
 
 def _mono_ns(item: Item) -> int:
@@ -149,22 +153,30 @@ def _readable(fd: int) -> bool:
 
 
 def start(settings: Settings) -> Channel:
-    """A recorder as a child of this process, reading from a pipe."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "twin.cli.recording", encoded(settings)], stdin=subprocess.PIPE
-    )
+    """A recorder as a child of this process, reading from a pipe.
+
+    It begins with ``SIGNALS`` blocked: Ctrl-C goes to all who hold the terminal, and would end one that is
+    still being loaded.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "twin.cli.recording", encoded(settings)], stdin=subprocess.PIPE
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert child.stdin is not None
     fd = os.dup(child.stdin.fileno())
     child.stdin.close()
 
-    def wait(timeout_s: float) -> int | None:
+    def wait(timeout_s: float | None) -> bool:
         try:
-            return child.wait(timeout_s)
+            child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            child.kill()
-            return child.wait()
+            return False
+        return True
 
-    return Channel(fd, child.poll, child.kill, wait)
+    return Channel(fd, child.poll, child.kill, wait, child.terminate, lambda: cpu_s(child.pid))
 
 
 def encoded(settings: Settings) -> str:
