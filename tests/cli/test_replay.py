@@ -72,6 +72,17 @@ def test_several_sessions_give_one_summary(tmp_path: Path) -> None:
     assert "transaction 1" in cases
 
 
+def test_one_capture_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "broken.mitm").write_bytes(b"nonsense")
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    broken = (tmp_path / "broken.mitm", tmp_path / "empty.jsonl")
+    done = twin("replay", REFUSED, *broken, "--json", "--workers", "2")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["passed"], told["failed"]) == (1, 1, 2)
+    assert [bool(session.get("error")) for session in told["sessions"]] == [False, True, True]
+    assert twin("replay", broken[1]).returncode == 3
+
+
 def test_the_same_results_whatever_the_number_of_workers() -> None:
     told = [
         json.loads(twin("replay", REFUSED, OUTAGE, "--workers", workers, "--json").stdout)

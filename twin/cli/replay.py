@@ -134,9 +134,7 @@ def _jobs(
     jobs: list[Job] = []
     listen = _listen(options)
     for path in paths:
-        sessions = _sessions(path)
-        if not sessions:
-            raise fail(f"{path} holds no message to replay", UNREADABLE)
+        sessions = _sessions(path, alone=len(paths) == 1)
         for station, frames in sessions:
             if listen is not None:
                 _refuse_danger(frames, options.dangerous)
@@ -167,11 +165,17 @@ def _jobs(
     return _with_outputs(jobs, options.output)
 
 
-def _sessions(path: Path) -> list[tuple[str, list[Frame]]]:
+def _sessions(path: Path, *, alone: bool = True) -> list[tuple[str, list[Frame]]]:
+    """The stations of a capture. One of many that cannot be read is a session that fails, not the end."""
     try:
-        return sessions_of(path)
+        sessions = sessions_of(path)
     except CaptureError as error:
+        if not alone:
+            return [("", [])]
         raise fail(str(error), UNREADABLE) from error
+    if not sessions and alone:
+        raise fail(f"{path} holds no message to replay", UNREADABLE)
+    return sessions or [("", [])]
 
 
 def _listen(options: Options) -> tuple[str, int] | None:

@@ -3,13 +3,13 @@
 import multiprocessing
 import sys
 from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 
 from msgspec.structs import replace
 
 from twin.cli.common import note
 from twin.engine.replay.evidence import Result
-from twin.io.replay_jobs import Job, play
+from twin.io.replay_jobs import Job, failed, play
 
 
 def play_all(
@@ -20,7 +20,7 @@ def play_all(
         return [_told(number, len(jobs), play(job)) for number, job in enumerate(jobs, 1)]
     waiting = list(enumerate(jobs))
     free = list(identities[:workers])
-    running: dict[Future[Result], tuple[int, str]] = {}
+    running: dict[Future[Result], tuple[int, Job]] = {}
     results: dict[int, Result] = {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -30,26 +30,37 @@ def play_all(
                 if identities:
                     name = free.pop()
                     job = replace(job, live_station=name, password=passwords.get(name, job.password))
-                running[pool.submit(play, job)] = (number, job.live_station)
+                try:
+                    running[pool.submit(play, job)] = (number, job)
+                except BrokenExecutor as error:  # a worker was killed: what is left is told, not lost
+                    results[number] = _told(len(results) + 1, len(jobs), failed(job, str(error)))
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                number, name = running.pop(future)
+                number, job = running.pop(future)
                 if identities:
-                    free.append(name)
-                results[number] = _told(len(results) + 1, len(jobs), future.result())
+                    free.append(job.live_station)
+                results[number] = _told(len(results) + 1, len(jobs), _result(future, job))
     return [results[number] for number in range(len(jobs))]
+
+
+def _result(future: Future[Result], job: Job) -> Result:
+    """A bug of ours in one session costs that session, not the night."""
+    try:
+        return future.result()
+    except Exception as error:
+        return failed(job, f"internal error, please report it: {type(error).__name__}: {error}")
 
 
 def _next(
     waiting: list[tuple[int, Job]],
-    running: Mapping[Future[Result], tuple[int, str]],
+    running: Mapping[Future[Result], tuple[int, Job]],
     free: list[str],
     identities: tuple[str, ...],
 ) -> int | None:
     """The place of the first job whose identity nobody uses just now."""
     if identities:
         return 0 if waiting and free else None
-    busy = {name for _, name in running.values()}
+    busy = {job.live_station for _, job in running.values()}
     live = [job.target is not None for _, job in waiting]
     return next(
         (place for place, (_, job) in enumerate(waiting) if not live[place] or job.live_station not in busy),

@@ -87,6 +87,8 @@ def _outcome(
 ) -> Outcome | Result:
     try:
         frames = next((held for name, held in sessions_of(Path(job.path)) if name == job.station), [])
+        if not frames:
+            return failed(job, f"{job.path} holds no message to replay")
         outcome = replay(frames, plan_of(job, hook), progress, **more)
         if job.output:
             vantage = "simulated" if job.target is None and job.listen is None else job.side.value
@@ -94,14 +96,19 @@ def _outcome(
                 outcome.replayed, Path(job.output), vantage=vantage, head={"replay_of": Path(job.path).name}
             )
     except (CaptureError, LinkError, OSError) as error:
-        return Result(
-            capture=job.name,
-            station=job.station,
-            live_station=job.live_station or job.station,
-            passed=False,
-            error=str(error),
-        )
+        return failed(job, str(error))
     return outcome
+
+
+def failed(job: Job, why: str) -> Result:
+    """The result of a session that was not replayed."""
+    return Result(
+        capture=job.name,
+        station=job.station,
+        live_station=job.live_station or job.station,
+        passed=False,
+        error=why,
+    )
 
 
 def plan_of(job: Job, hook: Hook | None = None) -> Plan:

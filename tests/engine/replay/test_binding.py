@@ -77,14 +77,18 @@ def test_every_tag_of_a_list_is_its_own() -> None:
     assert bound.to_recorded(there, "SendLocalList", answer=False) == text
 
 
-def test_a_live_id_given_twice_is_a_conflict_and_changes_nothing() -> None:
+def test_a_live_id_given_twice_is_a_conflict_and_is_used_all_the_same() -> None:
     bound = Bindings()
-    for recorded, live in ((1, 10), (1, 10), (2, 10), (2, 20)):
+    for recorded, live in ((1, 10), (1, 10), (2, 10)):
         bound.bind(Space.TRANSACTION, recorded, live)
     assert bound.conflicts == [Conflict(Space.TRANSACTION, 10, 1, 2)]
+    # a station uses the id that it was told; the recorded one might be somebody's
     assert bound.to_live('[2,"1","MeterValues",{"transactionId":2}]', "MeterValues", answer=False).endswith(
-        '{"transactionId":20}]'
+        '{"transactionId":10}]'
     )
+    assert bound.to_recorded(
+        '[2,"1","MeterValues",{"transactionId":10}]', "MeterValues", answer=False
+    ).endswith('{"transactionId":1}]')
 
 
 def test_a_recorded_id_used_twice_means_the_newer_live_one() -> None:

@@ -1,12 +1,10 @@
 """The table of formats: what is written is read back, and each reader accounts for all that it was given."""
 
 import asyncio
-import base64
 import contextlib
 import csv
 import json
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -21,7 +19,7 @@ import websockets
 from tests.conftest import REPOSITORY, absent
 from tests.pcaps import ACK, CSMS, FIN, STATION, SYN, Segment, pcap, pcapng
 from twin.io.formats import FORMATS, WRITTEN, CaptureError, Format, open_capture
-from twin.io.formats.table import guarded, unguarded
+from twin.io.formats.table import COLUMNS, guarded, unguarded, write_csv
 from twin.io.reading import Reading
 from twin.model import Frame, Kind, Side
 
@@ -80,11 +78,8 @@ def test_no_cell_is_a_formula_and_every_cell_comes_back(cell: str) -> None:
 
 
 def test_a_station_called_like_a_formula_is_only_a_name(tmp_path: Path) -> None:
-    frame = Frame(
-        seq=1, at_us=10**15, link="=l", station="=cmd|' /C calc'!A0", kind=Kind.TEXT, text=f"{CALL}\n"
-    )
-    from twin.io.formats.table import write_csv
-
+    name = "=cmd|' /C calc'!A0"
+    frame = Frame(seq=1, at_us=10**15, link="=l", station=name, kind=Kind.TEXT, text=f"{CALL}\n")
     write_csv([frame], tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
         cells = [cell for row in list(csv.reader(file))[1:] for cell in row]
@@ -115,7 +110,7 @@ def test_har_as_browsers_and_proxies_write_it(tmp_path: Path) -> None:
             "type": "send",
             "time": 1_795_773_601.0,
             "opcode": 2,
-            "data": base64.b64encode(b"\x00\x01").decode(),
+            "data": "AAE=",
         },
         {"type": "send", "time": "yesterday", "opcode": 1, "data": CALL},
         {"type": "guess", "time": 1_795_773_602.0, "opcode": 1, "data": CALL},
@@ -194,17 +189,8 @@ def session() -> list[Segment]:
     def say(source: tuple[str, int], data: bytes = b"", flags: int = ACK) -> None:
         target = CSMS if source == STATION else STATION
         at_us = 1_795_773_600_000_000 + len(made) * 1000
-        made.append(
-            Segment(
-                at_us=at_us,
-                source=source,
-                target=target,
-                seq=seqs[source],
-                ack=seqs[target],
-                flags=flags,
-                data=data,
-            )
-        )
+        place = {"seq": seqs[source], "ack": seqs[target], "flags": flags}
+        made.append(Segment(at_us=at_us, source=source, target=target, data=data, **place))
         seqs[source] += len(data) + bool(flags & (SYN | FIN))
 
     say(STATION, flags=SYN)
@@ -218,9 +204,8 @@ def session() -> list[Segment]:
     say(STATION, flags=FIN | ACK)
     other = ("10.0.0.3", 1), ("10.0.0.4", 22)
     made.append(Segment(at_us=made[-1].at_us + 1, source=other[0], target=other[1], seq=1, flags=SYN))
-    made.append(
-        Segment(at_us=made[-1].at_us + 1, source=other[0], target=other[1], seq=2, data=b"SSH-2.0-x\r\n")
-    )
+    ssh = {"source": other[0], "target": other[1], "data": b"SSH-2.0-x\r\n"}
+    made.append(Segment(at_us=made[-1].at_us + 1, seq=2, **ssh))
     return made
 
 
@@ -322,20 +307,31 @@ def test_a_flow_file_of_a_real_mitmdump(bytes_only: bool, tmp_path: Path) -> Non
 # ── tables of a CSMS, pasted fragments ───────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [f"StopTransaction | CP-4 | {STOP} | {STOPPED} | 11/27/2026 12:05:01 PM",
-         f"BootNotification | CP-4 | {CALL} | {ANSWER} | 11/27/2026 12:00:00 PM"],
-        [f'StopTransaction,CP-4,"{STOP.replace(chr(34), chr(34) * 2)}","{STOPPED.replace(chr(34), chr(34) * 2)}",2026-11-27 12:05:01',
-         f'BootNotification,CP-4,"{CALL.replace(chr(34), chr(34) * 2)}","{ANSWER.replace(chr(34), chr(34) * 2)}",2026-11-27 12:00:00'],
-        [f"{STOPPED}\t{STOP}\tCP-4\t11/27/2026, 12:05", f"{ANSWER}\t{CALL}\tCP-4\t11/27/2026, 12:00"],
+def quoted(text: str) -> str:
+    """A cell of a CSV."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+TABLES = {
+    "bars": [
+        f"StopTransaction | CP-4 | {STOP} | {STOPPED} | 11/27/2026 12:05:01 PM",
+        f"BootNotification | CP-4 | {CALL} | {ANSWER} | 11/27/2026 12:00:00 PM",
     ],
-    ids=["bars", "csv", "tabs"],
-)  # fmt: skip
-def test_a_table_of_a_csms_newest_first(rows: list[str], tmp_path: Path) -> None:
+    "csv": [
+        f"StopTransaction,CP-4,{quoted(STOP)},{quoted(STOPPED)},2026-11-27 12:05:01",
+        f"BootNotification,CP-4,{quoted(CALL)},{quoted(ANSWER)},2026-11-27 12:00:00",
+    ],
+    "tabs": [
+        f"{STOPPED}\t{STOP}\tCP-4\t11/27/2026, 12:05",
+        f"{ANSWER}\t{CALL}\tCP-4\t11/27/2026, 12:00",
+    ],
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_a_table_of_a_csms_newest_first(form: str, tmp_path: Path) -> None:
     path = tmp_path / "messages.txt"
-    path.write_text("\n".join(["Action | Charger | Request | Response | Time", *rows]) + "\n")
+    path.write_text("\n".join(["Action | Charger | Request | Response | Time", *TABLES[form]]) + "\n")
     reading, frames = read(path)
     assert reading.format == "cmstable"
     assert [frame.text for frame in frames] == [CALL, ANSWER, STOP, STOPPED]
@@ -371,6 +367,10 @@ def test_a_pasted_fragment_is_enough(text: str, tmp_path: Path) -> None:
 # ── what nobody should write ─────────────────────────────────────────────────────────────────────
 
 
+ODD = [1, None, {"_webSocketMessages": [1, {}]}]
+NONSENSE = [None, 5, {"message": []}, {"message": [2, 3, 4]}]
+
+
 def hostile(folder: Path) -> dict[str, bytes]:
     """Damage of every kind, in every format that a file can claim to be."""
     trace = folder / "t.jsonl"
@@ -379,7 +379,8 @@ def hostile(folder: Path) -> dict[str, bytes]:
     write(list(open_capture(GOLDEN[1]).frames), trace)
     whole = trace.read_bytes()
     lines = f"2026-11-27 10:00:00,000 INFO ocpp: CP1: receive message {CALL}\n".encode()
-    made = {
+    mixed = zip(lines.splitlines(keepends=True) * 20, whole.splitlines(keepends=True), strict=False)
+    return {
         "trace cut": whole[: len(whole) // 2],
         "trace of NULs": bytes(5_000),
         "trace and NULs": whole[:3_000] + bytes(3_000) + whole[3_000:],
@@ -391,45 +392,41 @@ def hostile(folder: Path) -> dict[str, bytes]:
         "endless line": b"[" * 3_000_000,
         "deep": b"[" * 100_000 + b"]" * 100_000,
         "har cut": json.dumps(har({"type": "send"})).encode()[:-20],
-        "har of wrong types": json.dumps({"log": {"creator": 1, "entries": [1, None, {"_webSocketMessages": [1, {}]}]}}).encode(),
+        "har of wrong types": json.dumps({"log": {"creator": 1, "entries": ODD}}).encode(),
         "har without log": b'{"log": [], "creator": 1}',
         "debugkit without events": b'{"events": 5, "message": 1}',
-        "debugkit of nonsense": json.dumps({"events": [None, 5, {"message": []}, {"message": [2, 3, 4]}]}).encode(),
+        "debugkit of nonsense": json.dumps({"events": NONSENSE}).encode(),
         "pcap cut": pcap(session())[:60],
         "pcap of noise": pcap(session())[:24] + os.urandom(500),
         "flow cut": b"3198:9:websocket;1068:13:timestamp_end;17:179581683",
         "flow of lies": b"12:9:websocket;x" + b"client_conn" * 9,
-        "csv cut": ",".join(("seq", "at", "link", "station", "kind", "sender", "action", "message_id", "text", "data", "mono_ns", "facts")).encode() + b'\n1,"open',
+        "csv cut": ",".join(COLUMNS).encode() + b'\n1,"open',
         "parquet of noise": b"PAR1" + os.urandom(200) + b"PAR1",
-        "interleaved": b"".join(a + b for a, b in zip(lines.splitlines(True) * 20, whole.splitlines(True), strict=False)),
+        "interleaved": b"".join(a + b for a, b in mixed),
         "binary": os.urandom(20_000),
     }  # fmt: skip
-    return made
 
 
 def test_whatever_a_file_holds_ends_in_counted_lines_or_one_clear_sentence(tmp_path: Path) -> None:
-    clear = 0
+    sentences: list[tuple[str, str]] = []
+    insisted = [row.name for row in FORMATS if row.name not in ("capture", "pcap", "mitmflow")]
     for name, data in hostile(tmp_path).items():
         path = tmp_path / name.replace(" ", "-")
         path.write_bytes(data)
-        for format in (
-            None,
-            *(row.name for row in FORMATS if row.name not in ("capture", "pcap", "mitmflow")),
-        ):  # noqa: A001  # as in open_capture
+        for chosen in (None, *insisted):
             try:
-                read(path, format)
+                read(path, chosen)
             except CaptureError as error:
-                clear += 1
-                assert len(str(error)) > 10, (name, format)
-                assert "\n" not in str(error), (name, format)
-    assert clear > 20
+                sentences.append((name, str(error)))
+    assert len(sentences) > 20
+    assert [told for told in sentences if len(told[1]) < 10 or "\n" in told[1]] == []
 
 
 @pytest.mark.slow
 def test_two_hundred_megabytes_are_read_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "big.log"
     line = f"2026-11-27 10:00:00,000 INFO ocpp: CP1: receive message {CALL}\n".encode()
-    noise = b"2026-11-27 10:00:00,001 DEBUG asyncio: nothing to see here, but a long line of it\n"
+    noise = b"2026-11-27 10:00:00,001 DEBUG asyncio: " + b"nothing to see " * 600 + b"\n"
     with path.open("wb") as file:
         for number in range(200 << 20 >> 20):
             file.write(noise * ((1 << 20) // len(noise) - 4) + line.replace(b"a1", b"a%d" % number) * 4)
@@ -442,7 +439,6 @@ def test_two_hundred_megabytes_are_read_in_little_memory(tmp_path: Path) -> None
         (sys.executable, "-c", script, str(path)), capture_output=True, text=True, timeout=280, check=True
     )
     frames, lines, peak_kb = map(int, done.stdout.split())
-    assert frames + 600 == 800  # each of 200 CALLs four times: by one logger, so none is a copy
-    assert lines > 2_000_000
+    assert frames == 800  # 200 CALLs, each four times by one logger: none is a copy
+    assert lines > 20_000
     assert peak_kb < 400_000
-    assert resource.RUSAGE_SELF == 0

@@ -109,8 +109,7 @@ class Bindings:
         held = self._recorded[space].setdefault(live, recorded)
         if held != recorded:
             self.conflicts.append(Conflict(space, live, held, recorded))
-            return
-        self._live[space][recorded] = live
+        self._live[space][recorded] = live  # also then: a station uses the id that it was told
 
     def live(self, space: Space, recorded: Any) -> Any:
         """The live value, or the recorded one where none was bound (a transaction older than the capture)."""

@@ -36,11 +36,13 @@ def frames_of(items: Iterable[Item]) -> Iterator[Frame]:
         )
         recorder = recorder_process.make_recorder(settings, vantage="import")
         last = (0, 0)
-        for item in items:
-            recorder_process.deliver(item, recorder)
-            if item[0] != "tick":
-                last = (item[-2], item[-1])
-        recorder.finish(*last)
+        try:
+            for item in items:
+                recorder_process.deliver(item, recorder)
+                if item[0] != "tick":
+                    last = (item[-2], item[-1])
+        finally:
+            recorder.finish(*last)
         seq = 0
         for frame in capture.FORMAT.read(directory, ReadOptions()).frames:
             if frame.kind not in _OURS:
