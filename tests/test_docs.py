@@ -6,6 +6,7 @@ import msgspec
 
 from tests.conftest import REPOSITORY
 from twin.engine.station import QUIRKS, Behaviour
+from twin.io.formats import FORMATS
 
 
 def test_the_rule_reference_is_drawn_from_the_rule_book() -> None:
@@ -24,3 +25,13 @@ def test_every_behaviour_and_quirk_of_the_station_is_documented() -> None:
         assert f"| `{quirk.name}` | {quirk.does} | {quirk.seen} | {quirk.rule} |" in text
     for field in msgspec.structs.fields(Behaviour):
         assert field.name == "quirks" or f"`{field.name}`" in text
+
+
+def test_every_format_is_documented_with_how_it_is_read_and_written() -> None:
+    text = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert set(rows) == {row.name for row in FORMATS} | {"--format"}
+    for row in FORMATS:
+        written = rows[row.name].split("|")[3].strip()
+        assert written.startswith("yes") == (row.write is not None)
+        assert all(f"`{suffix}`" in written for suffix in row.suffixes)

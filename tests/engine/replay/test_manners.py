@@ -336,6 +336,20 @@ def test_a_link_that_the_csms_ended_is_left_by_whoever_plays_it_when_it_does_not
     assert len(player.gates_relaxed) == 1
 
 
+def test_a_station_that_is_gone_for_good_is_waited_for_so_long_and_no_longer() -> None:
+    player = csms(recorded().frames)
+    assert player.next_timer() is None  # nobody has come yet: there is no hurry
+    player.connected(0)
+    player.disconnected(5)
+    due_us = player.next_timer()
+    assert due_us is not None
+    assert 5 + GATE_US <= due_us <= 5 + 2 * GATE_US
+    player.handle_timer(due_us)
+    assert player.finished
+    assert player.next_timer() is None
+    assert len(player.gates_relaxed) == 5  # every CALL of the station
+
+
 def test_a_second_live_id_for_two_transactions_is_a_conflict() -> None:
     p = recorded().started(2, 8)
     player = station(p.frames)

@@ -184,6 +184,8 @@ class Player:
         if not self._up and not self._left and self.expects_refusal:
             self._doors.popleft()
         by_us, self._up, self._left = self._left, False, False
+        if self._quiet_since_us is not None:
+            self._quiet_since_us = now_us
         for exchange in self._open.values():  # those answers cannot come any more
             self._settle_answer(exchange)
         self._open.clear()
@@ -202,6 +204,8 @@ class Player:
     def next_timer(self) -> int | None:
         if self.finished:
             return None
+        if not self._up and self.side is Side.CSMS:  # a station that is gone for good is waited for no longer
+            return None if self._quiet_since_us is None else self._give_up_us(self._quiet_since_us)
         if not self._up or self._quiet_since_us is None:
             return self._connect_us
         due_us = self._give_up_us(self._quiet_since_us)
@@ -214,6 +218,10 @@ class Player:
     def handle_timer(self, now_us: int) -> None:
         due_us = self.next_timer()
         if due_us is None or due_us > now_us:
+            return
+        if not self._up and self.side is Side.CSMS:
+            self._gates.give_up(None)
+            self.finished = True
             return
         if not self._up:
             self._connect_us = None
