@@ -128,7 +128,7 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
     """Rows by the line on which they end; a text may hold line breaks."""
     csv.field_size_limit(MAX_TEXT)
     held: list[str] = []
-    size = 0
+    size = quotes = 0
     for number, line in numbered_lines(path, report):
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
         if number == 1:
@@ -136,10 +136,11 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
             continue
         held.append(text)
         size += len(text)
-        if "".join(held).count('"') % 2 and size < MAX_TEXT:  # a quoted cell goes on
+        quotes += text.count('"')
+        if quotes % 2 and size < MAX_TEXT:  # a quoted cell goes on
             report.lines -= 1
             continue
-        whole, held, size = "\n".join(held), [], 0
+        whole, held, size, quotes = "\n".join(held), [], 0, 0
         try:
             cells = next(csv.reader(io.StringIO(whole), strict=True))
         except (csv.Error, StopIteration) as error:
