@@ -99,6 +99,9 @@ def test_invalid_utf8_is_a_finding() -> None:
 @example('[2,"1","MeterValues",{"connectorId":1.0}]')
 @example('[2, "1", "Heartbeat", {}]')
 @example('[2,"\\u00e9","Heartbeat",{}]')
+@example("[[0.0]]")
+@example("[1e16]")
+@example('[2,0.5,"Heartbeat",{}]')
 def test_what_the_fast_path_accepts_the_exact_path_reads_the_same(text: str) -> None:
     fast, exact = codec.parse(text), codec._parse_exact(text)
     assert fast.defects == exact.defects

@@ -97,26 +97,33 @@ def _has_lone_surrogate(text: str, elements: Any) -> bool:
     return False
 
 
+def _shown(element: Any) -> str:
+    """An element as a defect tells it, the same whether a number came as ``float`` or as ``Decimal``."""
+    if isinstance(element, list | dict):
+        return "an array" if isinstance(element, list) else "an object"
+    return str(Decimal(str(element)) if type(element) is float else element)[:40]
+
+
 def _framed(elements: Any, defects: tuple[Defect, ...]) -> Parsed:
     """Apply OCPP-J 1.6 §4.1.3 to §4.2.3 to the decoded elements."""
     if type(elements) is not list:
         return Parsed(None, (*defects, Defect(Flaw.NOT_ARRAY)))
     kind = elements[0] if elements else None
     if type(kind) is not int or kind not in ELEMENTS:
-        return Parsed(None, (*defects, Defect(Flaw.TYPE_ID, str(kind)[:40])))
+        return Parsed(None, (*defects, Defect(Flaw.TYPE_ID, _shown(kind))))
     size = len(elements)
     if size != ELEMENTS[kind]:
         defects = (*defects, Defect(Flaw.ELEMENT_COUNT, f"{size} instead of {ELEMENTS[kind]}"))
     message_id = elements[1] if size > 1 else None
     if type(message_id) is not str:
-        return Parsed(None, (*defects, Defect(Flaw.ID_TYPE, str(message_id)[:40])))
+        return Parsed(None, (*defects, Defect(Flaw.ID_TYPE, _shown(message_id))))
     if not 1 <= len(message_id) <= MAX_ID:
         defects = (*defects, Defect(Flaw.ID_LENGTH, f"{len(message_id)} characters"))
     message: Message
     if kind == 2:
         action = elements[2] if size > 2 else None
         if type(action) is not str:
-            return Parsed(None, (*defects, Defect(Flaw.ACTION_TYPE, str(action)[:40])))
+            return Parsed(None, (*defects, Defect(Flaw.ACTION_TYPE, _shown(action))))
         message = Call(message_id, action, elements[3] if size > 3 else None)
     elif kind == 3:
         message = CallResult(message_id, elements[2] if size > 2 else None)

@@ -49,7 +49,7 @@ def test_a_transaction_that_went_on_from_before_is_a_part_once_it_has_a_prologue
         ("interval", ["boot"]),
         ("closed", ["link", "rest"]),
         ("error", ["transaction-1"]),
-        ("id twice", ["transaction-2", "rest"]),
+        ("id twice", ["transaction-1", "transaction-2"]),
         ("extra call", ["rest"]),
         ("wrong status", ["rest"]),
     ],
