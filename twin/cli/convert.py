@@ -6,8 +6,7 @@ from typing import Any
 
 from twin.cli.common import FINDINGS, UNREADABLE, USAGE, fail, note, opened, say_json
 from twin.io.formats import WRITTEN, CaptureError, Format, ImportReport, Reading
-from twin.io.formats.textlog_shapes import FRAME_START
-from twin.io.reading import UnusedLine, WriteReport
+from twin.io.reading import FRAME_START, UnusedLine, WriteReport
 from twin.report.words import plain
 
 _LISTED = 20
@@ -44,7 +43,7 @@ def convert(
         _tell(path, output, reading.report, report)
     if not report.written:
         return UNREADABLE
-    return FINDINGS if looked_like_frames(reading.report) else 0
+    return FINDINGS if reading.report.looked_like_frames else 0
 
 
 def _target(to: str | None, output: Path) -> Format:
@@ -63,7 +62,11 @@ def _written(reading: Reading, output: Path, target: Format, table: str, name: s
         from twin.io.capture import write_capture
 
         head = {"imported": {"from": name, "format": reading.format}}
-        return WriteReport(written=write_capture(reading.frames, output, vantage="import", head=head).lines)
+        report = reading.report
+        written = write_capture(
+            reading.frames, output, vantage="import", head=head, totals=lambda: {"imported": report.account()}
+        )
+        return WriteReport(written=written.lines)
     assert target.write is not None
     return target.write(reading.frames, output)
 
@@ -111,25 +114,12 @@ def prove(path: Path, output: Path, wanted: str) -> None:
     note(f"{output}: {count:,} lines with their proofs; twin check --integrity {output} verifies them")
 
 
-def looked_like_frames(report: ImportReport) -> int:
-    """How many unusable lines a reader of OCPP would have liked to read."""
-    return sum(bool(FRAME_START.search(line.text)) for line in report.unused)
-
-
 def _json(report: ImportReport, written: WriteReport) -> dict[str, Any]:
     return {
         "written": written.written,
         "left_out": dict(written.left_out),
-        "lines": report.lines,
-        "used_lines": report.used,
-        "shapes": dict(report.shapes),
-        "unusable_lines": report.unusable,
-        "unusable_by_reason": dict(report.unusable_by_reason),
-        "looked_like_frames": looked_like_frames(report),
+        **report.account(),
         "unused": [{"line": u.number, "why": u.why, "text": u.text} for u in report.unused],
-        "marked": dict(report.marked),
-        "duplicates": report.duplicates,
-        "notes": report.notes,
     }
 
 
@@ -145,7 +135,7 @@ def _tell(path: Path, output: Path, report: ImportReport, written: WriteReport) 
         note(f"  left out: {count:,} {kind}")
     for why, count in sorted(report.unusable_by_reason.items()):
         note(f"  unusable: {count:,} {why}")
-    if count := looked_like_frames(report):
+    if count := report.looked_like_frames:
         note(f"  looked like a frame, not read: {count:,}")
     for unused in sorted(report.unused, key=lambda line: not FRAME_START.search(line.text))[:_LISTED]:
         note(_line(unused))

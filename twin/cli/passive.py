@@ -112,15 +112,10 @@ def _recorder(settings: Settings, source: Path) -> Recorder:
 
 
 def _say_what_was_not_read(follower: Follower, listener: Listener) -> None:
-    books, ring = listener.site.books, follower.ring
+    ring = follower.ring
     rows = [f"read      {follower.files} files, {listener.packets:,} TCP segments"]
-    for count, size, what in (
-        (books.tls, books.tls_bytes, "TLS, not readable"),
-        (books.undecided, books.undecided_bytes, "open before the ring began, no OCPP seen"),
-        (books.other, books.other_bytes, "neither WebSocket nor TLS"),
-    ):
-        if count:
-            rows.append(f"passed by {count:,} connections {size:,} bytes: {what}")
+    for count, size, why in listener.site.books.passed_by():
+        rows.append(f"passed by {count:,} connections {size:,} bytes: {why}")
     if ring.overwritten:
         rows.append(f"missed    {ring.overwritten} files of the ring were overwritten before they were read")
     if follower.unread_bytes:

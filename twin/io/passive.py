@@ -71,8 +71,15 @@ class Clock:
 class Listener:
     """Every TCP connection in a stream of packets. Memory is bounded: the longest silent ones go first."""
 
-    def __init__(self, now: clock.Now, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        now: clock.Now,
+        say: Callable[[str], None] = lambda text: None,
+        ended: Callable[[Wire], None] = lambda wire: None,
+    ) -> None:
         self.site = Site(say=say)
+        self._ended_wire = ended
+        self.strays = 0  # segments without data of no connection that we know
         self.forgotten = 0
         self.packets = 0
         self._clock = Clock(now)
@@ -107,11 +114,15 @@ class Listener:
             self._swept_ns = stamp.mono_ns
             self._sweep(stamp)
         if packet.source == packet.target:
+            self.strays += 1
             return
         key = frozenset((packet.source, packet.target))
         wire = self._wire(key, packet, stamp)
         if wire is None:
+            self.strays += 1
             return
+        wire.first_segment = wire.first_segment or self.packets
+        wire.segments += 1
         self._segment(wire, packet, stamp)
         if wire.phase is Phase.FRAMES and key in self._rest:
             self._open[key] = self._rest.pop(key)
@@ -177,6 +188,7 @@ class Listener:
         if wire.how == "RST" and wire.phase is Phase.REQUEST and wire.first_gone in self.site.servers:
             wire.refused_connection(stamp)
         wire.end(stamp, facts)
+        self._ended_wire(wire)
         self._ended[key] = stamp.mono_ns
         if len(self._ended) > _MAX_ENDED:
             self._ended.popitem(last=False)

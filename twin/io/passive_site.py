@@ -30,6 +30,13 @@ class Phase(StrEnum):
     OTHER = "other"  # neither WebSocket nor TLS: no business of ours
 
 
+WHY_UNREAD = {
+    Phase.TLS: "TLS, not readable",
+    Phase.LATE: "open before the capture began, no OCPP seen",
+    Phase.OTHER: "neither WebSocket nor TLS",
+}
+
+
 class Books(msgspec.Struct):
     """What passed so far, over all connections. ``seen`` is recorded or dropped, with its reason."""
 
@@ -42,6 +49,15 @@ class Books(msgspec.Struct):
     other_bytes: int = 0
     undecided: int = 0
     undecided_bytes: int = 0
+
+    def passed_by(self) -> list[tuple[int, int, str]]:
+        """Connections and bytes that were not read, and why; what did not occur is left out."""
+        rows = (
+            (self.tls, self.tls_bytes, WHY_UNREAD[Phase.TLS]),
+            (self.undecided, self.undecided_bytes, WHY_UNREAD[Phase.LATE]),
+            (self.other, self.other_bytes, WHY_UNREAD[Phase.OTHER]),
+        )
+        return [row for row in rows if row[0]]
 
 
 class Site(msgspec.Struct):

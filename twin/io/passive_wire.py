@@ -12,6 +12,7 @@ from twin.io.passive_site import (
     LATE_START,
     NOT_CAPTURED,
     TLS,
+    WHY_UNREAD,
     Endpoint,
     Phase,
     Site,
@@ -37,6 +38,7 @@ class Wire:
         self.how = ""
         self.fins: set[Endpoint] = set()
         self.began_with: int | None = None  # the number of its SYN, if that was seen
+        self.first_segment = self.segments = 0  # the first one's place among all that were read, and how many
         self.name = ""
         self._request: Head | None = None
         self._head = bytearray()  # of the request or the answer, as far as it has come
@@ -51,6 +53,13 @@ class Wire:
     def reassembled(self) -> bool:
         """Whether the order of its bytes matters to anybody."""
         return self.phase not in (Phase.TLS, Phase.OTHER)
+
+    @property
+    def unread(self) -> str:
+        """Why nothing of what passed here became part of the recording, "" where something did."""
+        if self.phase in WHY_UNREAD:
+            return WHY_UNREAD[self.phase]
+        return "" if self.name else "no WebSocket was asked for"
 
     @property
     def gone(self) -> bool:

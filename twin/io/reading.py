@@ -1,5 +1,7 @@
 """What a format is to the rest of the program: how well it fits, how it is read, what was of no use."""
 
+import codecs
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,6 +11,13 @@ import msgspec
 
 from twin.model import Frame, Side
 
+# What only a message can begin with: type, quoted id, and what must follow (OCPP-J 1.6 §4.2).
+FRAME_START = re.compile(
+    r'\[\s{0,8}(?:2\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}"[A-Za-z]'
+    r'|3\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}[\[{"n]'
+    r'|4\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}")'
+)
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_TEXT = 16 * 1024 * 1024  # of one line, and of one frame: more is counted, not read
 
 
@@ -37,7 +46,8 @@ class ImportReport(msgspec.Struct, kw_only=True):
     ``lines`` counts non-blank lines and is ``used + duplicates + unusable`` (:meth:`settle` asserts it): a
     line is used when it, or a part of it, became a frame or went on one; ``duplicates`` are lines that hold
     nothing but copies of a frame by a second logger; ``unusable`` is every line that gave nothing, counted
-    in ``unusable_by_reason`` and, for the first ``KEPT``, kept word for word. ``marked`` counts frames kept
+    in ``unusable_by_reason`` and, for the first ``KEPT``, kept word for word; ``looked_like_frames`` counts
+    those that a reader of OCPP would have liked to read. ``marked`` counts frames kept
     with a mark (``truncated``, ``abbreviated``, ``reconstructed``, ``blocked``, ``not JSON``), ``shapes``
     frames by the kind of line they came from. ``notes`` are sentences for the reader.
     """
@@ -49,17 +59,33 @@ class ImportReport(msgspec.Struct, kw_only=True):
     unusable: int = 0
     unusable_by_reason: Counter[str] = msgspec.field(default_factory=Counter)
     unused: list[UnusedLine] = msgspec.field(default_factory=list)
+    looked_like_frames: int = 0
     marked: Counter[str] = msgspec.field(default_factory=Counter)
     duplicates: int = 0
     shapes: Counter[str] = msgspec.field(default_factory=Counter)
     notes: list[str] = msgspec.field(default_factory=list)
 
-    def unused_line(self, number: int, text: str, why: str) -> None:
-        """Count one line that gave no frame."""
-        self.unusable += 1
-        self.unusable_by_reason[why] += 1
+    def unused_line(self, number: int, text: str, why: str, count: int = 1) -> None:
+        """Count one line (or so many in a row) that gave no frame."""
+        self.unusable += count
+        self.unusable_by_reason[why] += count
+        self.looked_like_frames += FRAME_START.search(text) is not None
         if len(self.unused) < self.KEPT:
             self.unused.append(UnusedLine(number, text[:200], why))
+
+    def account(self) -> dict[str, Any]:
+        """The counts as JSON, without a word of the source."""
+        return {
+            "lines": self.lines,
+            "used_lines": self.used,
+            "shapes": dict(self.shapes),
+            "unusable_lines": self.unusable,
+            "unusable_by_reason": dict(self.unusable_by_reason),
+            "looked_like_frames": self.looked_like_frames,
+            "marked": dict(self.marked),
+            "duplicates": self.duplicates,
+            "notes": self.notes,
+        }
 
     def settle(self) -> None:
         """Every line is accounted for exactly once; anything else is a fault of ours."""

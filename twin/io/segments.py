@@ -8,7 +8,7 @@ import contextlib
 import errno
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -469,9 +469,17 @@ def next_connection(directory: Path) -> int:
 
 
 def write_capture(
-    frames: Iterable[Frame], directory: Path, *, vantage: str, head: Mapping[str, Any] = {}
+    frames: Iterable[Frame],
+    directory: Path,
+    *,
+    vantage: str,
+    head: Mapping[str, Any] = {},
+    totals: Callable[[], Mapping[str, Any]] = dict,
 ) -> CaptureWriter:
-    """Write all frames as a new, closed capture. Its dates are those of its frames."""
+    """Write all frames as a new, closed capture. Its dates are those of its frames.
+
+    ``totals`` is asked when all are written: what the manifest is to say of where they came from.
+    """
     writer: CaptureWriter | None = None
     last_us = 0
     for frame in frames:
@@ -482,6 +490,6 @@ def write_capture(
         last_us = max(last_us, frame.at_us)
     if writer is None:
         writer = CaptureWriter(directory, created_us=0, vantage=vantage, head=head)
-    if writer.close(last_us, {"lines": writer.lines}) or writer.problem:
+    if writer.close(last_us, {"lines": writer.lines, **totals()}) or writer.problem:
         raise OSError(f"{directory}: {writer.problem}")
     return writer

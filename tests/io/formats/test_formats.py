@@ -226,6 +226,12 @@ def test_packets_of_a_session(write: Callable[..., bytes], tmp_path: Path) -> No
     ]
     assert {f.station for f in frames} == {"CP7"}
     assert reading.report.lines == len(session())
+    # the two segments of the other connection, under its first one
+    (unread,) = reading.report.unused
+    assert (unread.number, unread.why) == (len(session()) - 1, "neither WebSocket nor TLS")
+    assert "10.0.0.3:1" in unread.text
+    assert "10.0.0.4:22" in unread.text
+    assert reading.report.unusable == 2
     assert any("passed by 1 connections" in note for note in reading.report.notes)
 
 
@@ -362,6 +368,52 @@ def test_a_pasted_fragment_is_enough(text: str, tmp_path: Path) -> None:
     frames = list(open_capture(tmp_path / "pasted").frames)
     assert json.loads(frames[0].text or "") == json.loads(CALL)
     assert frames[0].sender is Side.STATION
+
+
+def test_many_beginnings_without_an_end_are_looked_at_once_each(tmp_path: Path) -> None:
+    path = tmp_path / "open.txt"
+    lines = '[2,\n"a","Heartbeat",{\n' * 60_000
+    path.write_text(lines + json.dumps(json.loads(CALL), indent=2))
+    reading, frames = read(path, "fragment")
+    assert [json.loads(frame.text or "") for frame in frames] == [json.loads(CALL)]
+    assert reading.report.unusable == 120_000
+
+
+def test_a_log_in_utf_16_as_powershell_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "station.log"
+    lines = [f"2026-11-27 10:00:0{n},000 INFO ocpp: Süd-{n}: receive message {CALL}" for n in (1, 2)]
+    path.write_bytes("\r\n".join(lines).encode("utf-16"))
+    reading, frames = read(path)
+    assert reading.format == "textlog"
+    assert [frame.text for frame in frames] == [CALL, CALL]
+    assert [frame.station for frame in frames] == ["Süd-1", "Süd-2"]
+
+
+def test_a_log_with_the_zeros_of_a_power_cut(tmp_path: Path) -> None:
+    path = tmp_path / "station.log"
+    line = f"2026-11-27 10:00:00,000 INFO ocpp: CP1: receive message {CALL}\n".encode()
+    path.write_bytes(line + bytes(4096) + b"\n" + line.replace(b"a1", b"a2"))
+    reading, frames = read(path)
+    assert [frame.text for frame in frames] == [CALL, CALL.replace("a1", "a2")]
+    assert reading.report.unusable == 1
+
+
+def test_a_capture_says_what_became_of_the_log_that_it_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "station.log"
+    line = f"2026-11-27 10:00:00,000 INFO ocpp: CP1: receive message {CALL}\n"
+    cut = line.replace("a1", "a2").replace("}]", "")
+    path.write_text(line + f"nothing\n{'x' * 5}\n" * 600 + cut)
+    out = tmp_path / "out"
+    done = subprocess.run(
+        (sys.executable, "-m", "twin", "convert", str(path), "-o", str(out), "--json"),
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    account = json.loads((out / "manifest.json").read_bytes())["totals"]["imported"]
+    assert account == {name: told[name] for name in account}
+    assert account["lines"] == 1202
+    assert account["unusable_lines"] >= 1200  # more than are kept word for word
+    assert CALL[:20] not in json.dumps(account)
 
 
 # ── what nobody should write ─────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from twin.io.formats import (
     table,
     textlog,
 )
-from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import UTF16_MARKS, CaptureError, Format, ImportReport, Reading, ReadOptions
 
 __all__ = [
     "FORMATS",
@@ -72,4 +72,5 @@ def open_capture(path: Path, options: ReadOptions = ReadOptions(), format: str |
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_HEAD_BYTES)
+        head = file.read(_HEAD_BYTES)
+    return head.decode("utf-16", "replace").encode() if head.startswith(UTF16_MARKS) else head

@@ -6,14 +6,15 @@ printer likes, between whatever else was pasted with it.
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
 from twin.io.formats.jsonlines import numbered_lines, shown
 from twin.io.formats.jsonscan import Scanner
 from twin.io.formats.senders import Senders
-from twin.io.formats.textlog_shapes import COMMENT, FRAME_START
+from twin.io.formats.textlog_shapes import COMMENT
 from twin.io.formats.textlog_times import payload_times
-from twin.io.reading import Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import FRAME_START, Format, ImportReport, Reading, ReadOptions
 from twin.model import Frame, Kind
 from twin.protocol.codec import parse
 
@@ -46,14 +47,18 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
         starts.append(starts[-1] + len(_stripped([line])) + 1)
     senders, seq, last_us, place = Senders(), 0, 0, 0
     held: set[int] = set()
-    while (match := FRAME_START.search(text, place)) is not None:
-        end = Scanner().feed(text, match.start())
-        if end is None:
-            place = match.end()
+    for match, after in pairwise(chain(FRAME_START.finditer(text), [None])):
+        assert match is not None
+        if match.start() < place:
             continue
-        place, message = end, text[match.start() : end]
+        # inside a message every quote of a beginning like that is escaped: the next one is another message
+        held_text = text[match.start() : after.start() if after is not None else None]
+        end = Scanner().feed(held_text)
+        if end is None:
+            continue
+        place, message = match.start() + end, held_text[:end]
         first = _line_at(starts, match.start())
-        held.update(range(first, _line_at(starts, end - 1) + 1))
+        held.update(range(first, _line_at(starts, place - 1) + 1))
         if parse(message).message is None:
             report.marked["not JSON"] += 1
         sender = senders.of(message, "fragment")

@@ -1,12 +1,14 @@
 """Lines and JSON records of a source file, each accounted for in the report, whatever bytes it holds."""
 
+import codecs
+import io
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from twin.io.reading import MAX_TEXT, CaptureError, ImportReport
+from twin.io.reading import MAX_TEXT, UTF16_MARKS, CaptureError, ImportReport
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # a pair is one character of a Python text
 
@@ -14,11 +16,13 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # a pair is one character of a 
 def numbered_lines(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
     """The non-blank lines of a file without their line ends, numbered from 1 and counted in ``report.lines``.
 
-    Only LF ends a line. One above ``MAX_TEXT`` bytes is passed over piece by piece and reported. A file that
-    cannot be opened or read is a ``CaptureError``.
+    Only LF ends a line. One above ``MAX_TEXT`` bytes is passed over piece by piece and reported. A file in
+    UTF-16 with its mark, as PowerShell writes, gives the same text in UTF-8. A file that cannot be opened or
+    read is a ``CaptureError``.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as raw:
+            file = _in_utf8(raw)
             number = 0
             while line := file.readline(MAX_TEXT + 1):
                 number += 1
@@ -33,6 +37,22 @@ def numbered_lines(path: Path, report: ImportReport) -> Iterator[tuple[int, byte
                     yield number, line.rstrip(b"\r\n")
     except OSError as error:
         raise CaptureError(f"{path}: {error.strerror or error}") from error
+
+
+class _Recoded:
+    """Lines of a UTF-16 file in UTF-8; each call gives at most so many characters."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._text = io.TextIOWrapper(raw, encoding="utf-16", errors="replace", newline="\n")
+
+    def readline(self, most: int) -> bytes:
+        return self._text.readline(most).encode(errors="replace")
+
+
+def _in_utf8(raw: IO[bytes]) -> IO[bytes] | _Recoded:
+    marked = raw.read(len(codecs.BOM_UTF16)) in UTF16_MARKS
+    raw.seek(0)
+    return _Recoded(raw) if marked else raw
 
 
 def numbered_records(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes, dict[str, Any]]]:

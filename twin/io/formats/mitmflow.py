@@ -24,7 +24,7 @@ from twin.model import Frame
 
 _FLOW = re.compile(rb"\d{1,10}:(?:\d{1,5}:[a-z_]{2,20};|.{0,80}?\d{1,5}:(?:version|type|id);)", re.DOTALL)
 _SCRIPT = Path(__file__).with_name("flow_script.py")
-_DEADLINE_S = 600
+_FAREWELL_S = 60  # from the last flow to the end of the process
 _SAID = 300  # characters of what mitmdump says
 
 
@@ -89,10 +89,13 @@ def _item(line: dict[str, Any], conn: str, at_ns: int) -> list[Item] | str:
 def _told(path: Path, mitmdump: str, confdir: str, report: ImportReport) -> Iterator[dict[str, Any]]:
     command = [mitmdump, "-n", "-q", "-r", str(path), "-s", str(_SCRIPT), "--set", f"confdir={confdir}"]
     command += ["--set", "flow_detail=0", "--set", "termlog_verbosity=error"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    said = Path(confdir, "said")  # a file takes any amount while we read the other pipe
+    with (
+        said.open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
         assert process.stdout is not None
-        assert process.stderr is not None
-        other: list[str] = []
+        last = ""
         any_flow = False
         try:
             for raw in process.stdout:
@@ -101,16 +104,23 @@ def _told(path: Path, mitmdump: str, confdir: str, report: ImportReport) -> Iter
                     any_flow = True
                     yield json.loads(line.removeprefix(MARK))
                 elif line.strip():
-                    other.append(line.strip())
-            said = process.stderr.read().decode("utf-8", "replace").strip()
+                    last = line.strip()
+            process.wait(_FAREWELL_S)
         finally:
             process.kill()
-    other += [line.strip() for line in said.splitlines() if line.strip()]
-    if other:
-        report.notes.append(f"mitmdump says: {other[-1][:_SAID]}")
+    last = _last_line(said) or last
+    if last:
+        report.notes.append(f"mitmdump says: {last[:_SAID]}")
     if not any_flow:
-        why = other[-1][:_SAID] if other else "no WebSocket and no TCP flow in it"
+        why = last[:_SAID] or "no WebSocket and no TCP flow in it"
         raise CaptureError(f"{path}: {why}")
+
+
+def _last_line(said: Path) -> str:
+    with said.open("rb") as file:
+        file.seek(max(0, said.stat().st_size - 16 * _SAID))
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 FORMAT = Format(name="mitmflow", title="mitmproxy flow file", sniff=sniff, read=read)

@@ -10,6 +10,7 @@ from twin.io.handover import Item
 from twin.io.passive import Listener
 from twin.io.passive_follow import Follower
 from twin.io.passive_ring import Ring, is_capture
+from twin.io.passive_wire import Wire
 from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
 from twin.model import Frame
 
@@ -20,7 +21,10 @@ def sniff(path: Path, head: bytes) -> float:
 
 
 def read(path: Path, options: ReadOptions) -> Reading:
-    """Frames of every WebSocket connection that speaks OCPP; a line of the report is a TCP segment."""
+    """Frames of every WebSocket connection that speaks OCPP; a line of the report is a TCP segment.
+
+    A connection of which nothing could be read is one entry of ``unused``, under its first segment.
+    """
     tshark = shutil.which("tshark")
     if tshark is None:
         raise CaptureError(
@@ -32,22 +36,26 @@ def read(path: Path, options: ReadOptions) -> Reading:
 
 
 def _frames(path: Path, tshark: str, report: ImportReport) -> Iterator[Frame]:
-    listener = Listener(clock.now())
+
+    def ended(wire: Wire) -> None:
+        if wire.unread:
+            ends = " - ".join(f"{address}:{port}" for address, port in wire.halves)
+            text = f"{ends}, {wire.segments:,} segments"
+            report.unused_line(wire.first_segment, text, wire.unread, wire.segments)
+
+    listener = Listener(clock.now(), ended=ended)
     follower = Follower(Ring(path), listener, tshark, once=True)
     count = 0
     for frame in frames_of(_items(follower, listener)):
         count += 1
         yield frame
-    books = listener.site.books
-    report.lines = report.used = listener.packets
-    for connections, size, why in (
-        (books.tls, books.tls_bytes, "TLS, not readable"),
-        (books.undecided, books.undecided_bytes, "open before the capture began, no OCPP seen"),
-        (books.other, books.other_bytes, "neither WebSocket nor TLS"),
-    ):
-        if connections:
-            report.unusable_by_reason[f"connections: {why}"] += connections
-            report.notes.append(f"passed by {connections:,} connections, {size:,} bytes: {why}")
+    if listener.strays:
+        why = "no data, of no known connection"
+        report.unused_line(0, f"{listener.strays:,} segments", why, listener.strays)
+    report.lines = listener.packets
+    report.used = report.lines - report.unusable
+    for connections, size, why in listener.site.books.passed_by():
+        report.notes.append(f"passed by {connections:,} connections, {size:,} bytes: {why}")
     report.notes += [f"damaged: {what}" for what in follower.bad_files]
     if not count and follower.bad_files and not listener.packets:
         raise CaptureError(f"nothing in {path} could be read: {follower.bad_files[0]}")

@@ -12,9 +12,9 @@ import msgspec
 from twin.io.formats import textlog_shapes as shapes
 from twin.io.formats.jsonlines import is_unicode, mended, numbered_lines
 from twin.io.formats.jsonscan import Scanner
-from twin.io.formats.textlog_shapes import BARE, FRAME_START, HEAD, PYTHON_REPR, Shape
+from twin.io.formats.textlog_shapes import BARE, HEAD, PYTHON_REPR, Shape
 from twin.io.formats.textlog_times import LogTime, TimeReader
-from twin.io.reading import MAX_TEXT, ImportReport
+from twin.io.reading import FRAME_START, MAX_TEXT, ImportReport
 
 _MOST_LINES = 20_000  # of one frame
 _LONGEST_REPR = 256 * 1024

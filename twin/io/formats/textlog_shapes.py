@@ -10,16 +10,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from twin.io.reading import FRAME_START
 from twin.model import Side
 
 HEAD = 600  # characters in which the prefix of a frame must end
-
-# What only a frame can be: type, quoted id, and what must follow (OCPP-J 1.6 §4.2).
-FRAME_START = re.compile(
-    r'\[\s{0,8}(?:2\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}"[A-Za-z]'
-    r'|3\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}[\[{"n]'
-    r'|4\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}")'
-)
 
 SENT = frozenset({"send", "sent", "Send", "Sending", "Sent", "SEND", "TX", ">>", ">", "->", "SendBuf"})
 # Words that name both ends, whoever wrote the log.
