@@ -28,6 +28,7 @@ from twin.protocol.timestamps import parse_stamp
 GOLDEN = sorted(path for path in (REPOSITORY / "captures").iterdir() if path.is_dir())
 FIRST_FRAMES = 140  # of the long one, so that a thousand places are in several captures
 IDS = {"transactionId", "chargingProfileId"}  # whatever the live side gives; test_binding.py has their tests
+KINDS = ("flip", "null", "gone", "boxed", "type", "drop", "twice", "delay", "swap")
 DELAY_US = 30_000_000
 AS_IT_RAN = Comparison(timed=True)
 
@@ -45,6 +46,7 @@ def alterations(frames: list[Frame]) -> Iterator[Altered]:
     place = {frame.seq: number for number, frame in enumerate(frames)}
     for exchange in exchanges:
         yield from _flips(frames, place, exchange)
+        yield from _retyped(frames, place, exchange)
         yield from _drops(frames, place, exchange)
         yield from _duplicates(frames, place, exchange)
         yield from _delays(frames, place, exchange)
@@ -72,6 +74,36 @@ def _flips(frames: list[Frame], place: dict[int, int], exchange: Exchange) -> It
                 [*frames[:spot], changed, *frames[spot + 1 :]],
                 _seqs(exchange),
             )
+
+
+def _retyped(frames: list[Frame], place: dict[int, int], exchange: Exchange) -> Iterator[Altered]:
+    """A payload that is none, and of each payload one value gone, null, boxed and of another type."""
+    for frame in _both(exchange):
+        elements = json.loads(frame.text or "")
+        at = 3 if elements[0] == 2 else 2
+        made = [("null", [*elements[:at], None, *elements[at + 1 :]])]
+        if found := list(_leaves(elements[at], (at,))):
+            path = found[frame.seq % len(found)]
+            made += [(how, _with(elements, path, how)) for how in ("gone", "null", "boxed", "type")]
+        spot = place[frame.seq]
+        for how, changed in made:
+            texts = replace(frame, text=json.dumps(changed))
+            name = f"{how} in #{frame.seq}"
+            yield Altered(name, [*frames[:spot], texts, *frames[spot + 1 :]], _seqs(exchange))
+
+
+def _with(elements: Any, path: tuple[Any, ...], how: str) -> Any:
+    copy = json.loads(json.dumps(elements))
+    holder = copy
+    for step in path[:-1]:
+        holder = holder[step]
+    value = holder[path[-1]]
+    if how == "gone":
+        del holder[path[-1]]
+    else:
+        other = str(value) if isinstance(value, int | float) else len(str(value))
+        holder[path[-1]] = {"null": None, "boxed": {"value": value}, "type": other}[how]
+    return copy
 
 
 def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -198,5 +230,5 @@ def test_at_least_ninety_nine_in_a_hundred_are_reported_at_the_right_frame() -> 
     sys.stdout.write(f"{tried} alterations, {len(wrong)} not reported where they are; {kinds}\n")
     told = f"{len(wrong)} of {tried} ({kinds}):\n" + "\n".join(wrong[:40])
     assert tried >= 1000, told
-    assert min(kinds.get(kind, 0) for kind in ("flip", "drop", "twice", "delay", "swap")) >= 50, told
+    assert min(kinds.get(kind, 0) for kind in KINDS) >= 50, told
     assert len(wrong) * 1000 <= tried, told

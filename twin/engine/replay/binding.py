@@ -5,7 +5,7 @@ Never by text search: an id that happens to equal a meter reading is no id.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from enum import StrEnum
 from typing import Any
 
@@ -129,7 +129,7 @@ class Bindings:
         """A recorded payload and its live counterpart: what is born there is bound."""
         for spot in _BY_MESSAGE.get((action, answer), ()):
             if spot.born:
-                recorded, live = _at(payload, spot.path), _at(live_payload, spot.path)
+                recorded, live = at_path(payload, spot.path), at_path(live_payload, spot.path)
                 if _id(recorded) and _id(live):
                     self.bind(spot.space, recorded, live)
 
@@ -153,15 +153,12 @@ class Bindings:
                     edits.append((place, json.dumps(known[value], ensure_ascii=False)))
         return replaced(text, edits) if edits else text
 
-    def unbound(
-        self, payload: Any, action: str, born: Iterable[tuple[Space, Any]]
-    ) -> list[tuple[Space, Any]]:
+    def unbound(self, payload: Any, action: str, born: Set[tuple[Space, Any]]) -> list[tuple[Space, Any]]:
         """Values of a recorded CALL that were ``born`` in the capture and have no live partner yet."""
-        given = set(born)
         found = []
         for spot in _BY_MESSAGE.get((action, False), ()):
-            value = _at(payload, spot.path)
-            if _id(value) and (spot.space, value) in given and not self.knows(spot.space, value):
+            value = at_path(payload, spot.path)
+            if _id(value) and (spot.space, value) in born and not self.knows(spot.space, value):
                 found.append((spot.space, value))
         return found
 
@@ -189,7 +186,8 @@ def transaction_id_of(payload: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _at(payload: Any, path: Path) -> Any:
+def at_path(payload: Any, path: Path) -> Any:
+    """What stands at a path of objects, ``None`` if nothing does."""
     for step in path:
         if not isinstance(payload, dict):
             return None

@@ -190,11 +190,9 @@ class _Comparing:
             )
         if one.action != other.action:
             return 2.0
-        paths = {**one.fields, **other.fields}
-        differing: int = sum(
-            one.fields.get(path, ABSENT).key != other.fields.get(path, ABSENT).key for path in paths
-        )
-        return 1.0 + (_LIKE - 1.0) * differing / len(paths)
+        alike = len(one.key & other.key)
+        whole = len(one.key) + len(other.key)
+        return 1.0 + (_LIKE - 1.0) * (whole - 2 * alike) / whole
 
     def _late_us(self, one: Item, other: Item) -> int:
         return other.call_us - one.call_us - self.moved_us

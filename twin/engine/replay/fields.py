@@ -1,7 +1,8 @@
 """How two values of one field are compared: the kinds, the table that ships, and a project's own rules.
 
 A payload is flattened to paths (``request/meterStop``, ``answer/idTagInfo/status``); lists that are sets go
-by the key of their elements, other lists by number. Whatever no rule names is compared exactly.
+by the key of their elements, other lists by number. A ``/`` in a name is written ``~1``, a ``~`` as ``~0``
+(RFC 6901). Whatever no rule names is compared exactly; what is ignored is so with all below it.
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +23,7 @@ from twin.protocol.timestamps import parse_stamp
 _SECOND_US = 1_000_000
 _BUILT_IN = "built in"
 _DEEPEST = 40  # no schema of OCPP 1.6 nests deeper than ten
+_encode = msgspec.json.Encoder().encode
 
 
 class How(StrEnum):
@@ -124,20 +127,27 @@ class Matchers:
     ) -> None:
         """``general``: the path with list steps as ``*``; ``depth`` levels may follow."""
         kind = type(value)
-        if kind is dict and depth:
-            self._put(found, action, path, general, "{…}" if value else "{}")
+        if kind is not dict and kind is not list:
+            self._put(found, action, path, general, value)
+            return
+        rule = self.of(action, general)
+        if rule is not None and rule.how is How.IGNORE:
+            return
+        if not depth:
+            found[path] = Leaf(
+                f"nested deeper than {_DEEPEST} levels", ("deep", _spelt(value)), rule, general
+            )
+        elif kind is dict:
+            found[path] = Leaf("{…}" if value else "{}", ("object",), rule, general)
             for key, item in value.items():
-                self._walk(found, action, f"{path}/{key}", f"{general}/{key}", item, depth - 1)
-        elif kind is list and depth:
-            self._put(found, action, f"{path}/#", general, len(value))
-            rule = self.of(action, general)
+                step = _escaped(key)
+                self._walk(found, action, f"{path}/{step}", f"{general}/{step}", item, depth - 1)
+        else:
+            length = None if rule is not None and rule.how is How.TYPE else len(value)
+            found[path] = Leaf(f"a list of {len(value)}", ("list", length), rule, general)
             below = f"{general}/*"
             for step, item in _steps(value, rule if rule and rule.how is How.SET else None):
                 self._walk(found, action, f"{path}/{step}", below, item, depth - 1)
-        elif kind is dict or kind is list:
-            self._put(found, action, path, general, f"nested deeper than {_DEEPEST} levels")
-        else:
-            self._put(found, action, path, general, value)
 
     def _put(self, found: dict[str, Leaf], action: str, path: str, general: str, value: Any) -> None:
         try:
@@ -150,6 +160,17 @@ class Matchers:
             found[path] = Leaf(value, _key(value, matcher), matcher, general)
 
 
+def _spelt(value: Any) -> bytes:
+    try:
+        return _encode(value)
+    except RecursionError:
+        return b""
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1") if "/" in name or "~" in name else name
+
+
 def _steps(items: list[Any], rule: Matcher | None) -> Iterator[tuple[str, Any]]:
     """How the elements of a list are named: by number, or by key where the list is a set."""
     if rule is None:
@@ -158,7 +179,7 @@ def _steps(items: list[Any], rule: Matcher | None) -> Iterator[tuple[str, Any]]:
     seen: dict[str, int] = {}
     for item in items:
         named = item if isinstance(item, dict) and rule.key else {"": item}
-        name = ",".join(_name(named[key]) for key in (rule.key or ("",)) if key in named)
+        name = _escaped(",".join(_name(named[key]) for key in (rule.key or ("",)) if key in named))
         seen[name] = seen.get(name, 0) + 1
         yield f"[{name}]" if seen[name] == 1 else f"[{name}]#{seen[name]}", item
 
@@ -305,6 +326,9 @@ def _check(rule: Matcher, where: str) -> None:
         raise ValueError(f"{where}: {rule.action!r} is no action of OCPP 1.6")
     if rule.path.split("/")[0] not in ("request", "answer", "*"):
         raise ValueError(f"{where}: path {rule.path!r} begins with neither request/ nor answer/")
+    for name in ("tolerance", "relative"):
+        if not (isfinite(value := getattr(rule, name)) and value >= 0):
+            raise ValueError(f"{where}: {name} {value}: expected a number that is not negative")
     if rule.how is How.NUMERIC and not (rule.tolerance or rule.relative):
         raise ValueError(f"{where}: numeric needs a tolerance or a relative one")
     if rule.how is How.REGEX:

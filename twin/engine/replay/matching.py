@@ -5,6 +5,7 @@ Never by messageId, which is new on every connection, and never by time.
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -12,9 +13,9 @@ import msgspec
 from twin.engine.recording import Exchange
 from twin.engine.replay.fields import ABSENT, How, Leaf, Matchers
 from twin.engine.replay.outcome import Change
-from twin.engine.replay.streams import short, subject_of
+from twin.engine.replay.streams import Key, key_of, short, subject_of
 
-_LOOK_AHEAD = 50  # unplayed CALLs of one subject among which the closest is looked for
+_LOOK_AHEAD = 50  # recorded CALLs among which the closest is looked for
 
 
 class Miss(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,25 +46,20 @@ class Recorded:
 
     def __init__(self, exchanges: Iterable[Exchange], matchers: Matchers) -> None:
         self._matchers = matchers
-        self._by_key: dict[int, deque[_Known]] = {}
+        self._by_key: dict[tuple[str, Key], deque[_Known]] = {}
         self._by_subject: dict[tuple[str, str], deque[_Known]] = {}
         self._by_seq: dict[int, _Known] = {}
-        self._by_action: dict[str, list[_Known]] = {}
+        self._by_action: dict[str, deque[_Known]] = {}
         for exchange in exchanges:
             if exchange.call.frame is None:
                 continue
             action, payload = exchange.call.action, getattr(exchange.call.message, "payload", None)
             fields = self._flat(action, payload)
             known = _Known(exchange, exchange.call.frame.seq, fields)
-            self._by_key.setdefault(_key(action, fields), deque()).append(known)
+            self._by_key.setdefault((action, key_of(fields)), deque()).append(known)
             self._by_subject.setdefault((action, subject_of(action, payload)), deque()).append(known)
-            self._by_action.setdefault(action, []).append(known)
+            self._by_action.setdefault(action, deque()).append(known)
             self._by_seq[known.seq] = known
-
-    @property
-    def left(self) -> list[int]:
-        """``seq`` of the recorded CALLs that no live one has consumed."""
-        return [seq for seq, known in self._by_seq.items() if not known.consumed]
 
     def consumed(self, seq: int) -> bool:
         return self._by_seq[seq].consumed
@@ -71,11 +67,11 @@ class Recorded:
     def take(self, action: str, payload: Any) -> Exchange | None:
         """The recorded CALL that a live one (with recorded values) is, exactly or with differences."""
         fields = self._flat(action, payload)
-        known = _first(self._by_key.get(_key(action, fields)))
+        known = _first(self._by_key.get((action, key_of(fields))))
         if known is None:
             waiting = self._by_subject.get((action, subject_of(action, payload)))
             _first(waiting)
-            near = [known for known in list(waiting or ())[:_LOOK_AHEAD] if not known.consumed]
+            near = [known for known in islice(waiting or (), _LOOK_AHEAD) if not known.consumed]
             known = min(near, key=lambda one: len(_differing(one.fields, fields)), default=None)
         if known is not None:
             known.consumed = True
@@ -84,8 +80,11 @@ class Recorded:
     def miss(self, action: str, payload: Any, at_us: int) -> Miss:
         """Why nothing was found: the closest recorded CALL of that action, unconsumed before consumed."""
         fields = self._flat(action, payload)
+        held = self._by_action.get(action, deque())
+        while held and held[0].consumed and len(held) > _LOOK_AHEAD:
+            held.popleft()
         closest = min(
-            self._by_action.get(action, ()),
+            islice(held, _LOOK_AHEAD),
             key=lambda known: (known.consumed, len(_differing(known.fields, fields))),
             default=None,
         )
@@ -124,10 +123,6 @@ _GIVES_IDS = frozenset(
 
 def _new_id(action: str, leaf: Leaf) -> bool:
     return action in _GIVES_IDS and leaf.matcher is not None and leaf.matcher.how is How.BOUND
-
-
-def _key(action: str, fields: dict[str, Leaf]) -> int:
-    return hash((action, frozenset((path, leaf.key) for path, leaf in fields.items())))
 
 
 def _first(waiting: deque[_Known] | None) -> _Known | None:

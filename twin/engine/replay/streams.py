@@ -4,23 +4,31 @@ Order is compared inside a stream, never across streams: two runs of one station
 would otherwise look like hundreds of divergences.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 
 from twin.engine.recording import Exchange
 from twin.engine.replay.alignment import aligned
-from twin.engine.replay.binding import Space, bound_paths, transaction_id_of
+from twin.engine.replay.binding import SPOTS, Space, Spot, at_path, bound_paths, transaction_id_of
 from twin.engine.replay.fields import Leaf, Matchers, said
 from twin.model import CallError, Event, EventKind, Side
 from twin.protocol.fold import payload_of
 
+type Key = frozenset[tuple[str, Any]]
+
 
 class Item(msgspec.Struct, frozen=True):
-    """An exchange ready for comparison. ``key`` is equal where only times and tolerances may differ."""
+    """An exchange ready for comparison. ``key`` is equal where only times and tolerances may differ.
 
-    key: int
+    ``fields`` are the payloads by path (at ``request/`` and ``answer/`` one that is no object), and under
+    ``request`` and ``answer`` what they are: the action, the kind of answer.
+    """
+
+    key: Key
     exchange: Exchange
     fields: dict[str, Leaf]
     call_us: int
@@ -42,6 +50,11 @@ class Item(msgspec.Struct, frozen=True):
         return marked(self.exchange, "synthetic")
 
 
+def key_of(fields: dict[str, Leaf]) -> Key:
+    """What two payloads have in common that are alike, whatever hashes they have."""
+    return frozenset((path, leaf.key) for path, leaf in fields.items())
+
+
 def marked(exchange: Exchange, fact: str) -> bool:
     """Whether the CALL or its answer carries a fact that whoever played it put there."""
     frames = (exchange.call.frame, exchange.answer.frame if exchange.answer else None)
@@ -49,60 +62,86 @@ def marked(exchange: Exchange, fact: str) -> bool:
 
 
 class Names:
-    """What the id spaces of one capture are called: by the order in which they come up.
-
-    A transaction that both captures hold has one name in both (:func:`names_of`).
-    """
+    """What the ids that were given in one capture are called; any other number is what it is."""
 
     def __init__(self) -> None:
         self._named: dict[tuple[Space, Any], str] = {}
-        self._counts: dict[Space, int] = {}
         self.starts: dict[int, str] = {}  # seq of a StartTransaction: its transaction
 
     def give(self, space: Space, value: Any, name: str) -> None:
         """The first name stays: an id that is given twice is wrong the second time."""
         self._named.setdefault((space, value), name)
 
+    def has(self, space: Space, value: Any) -> bool:
+        return (space, value) in self._named
+
     def of(self, space: Space, value: Any) -> Any:
         """The name of an id; what no capture gave keeps its value, and a wrong type never gets a name."""
         if isinstance(value, bool) or not isinstance(value, int):
             return value
-        if space is Space.TRANSACTION:
-            return self._named.get((space, value), value)
-        if (space, value) not in self._named:
-            self._counts[space] = self._counts.get(space, 0) + 1
-            self._named[space, value] = f"{space.value} {self._counts[space]}"
-        return self._named[space, value]
+        return self._named.get((space, value), value)
+
+
+class _Birth(NamedTuple):
+    """An id as it is given: by which exchange, and which number, if that is one."""
+
+    exchange: Exchange
+    value: int | None
 
 
 def names_of(recorded: Iterable[Exchange], replayed: Iterable[Exchange]) -> tuple[Names, Names]:
-    """Names for both captures: their transactions paired by who started them where, in order."""
-    left, right = ([x for x in side if _starts(x)] for side in (recorded, replayed))
-    names = Names(), Names()
-    number = 0
-    for a, b in aligned(left, right, _start_cost):
-        number += 1
-        for place, starts, own in ((a, left, names[0]), (b, right, names[1])):
-            if place is None:
-                continue
-            name = f"transaction {number}"
-            exchange = starts[place]
-            transaction_id = transaction_id_of(payload_of(exchange.answer)) if exchange.answer else None
-            if transaction_id is not None:
-                own.give(Space.TRANSACTION, transaction_id, name)
-            if exchange.call.frame is not None:
-                own.starts[exchange.call.frame.seq] = name
+    """Names for both captures: what one exchange gave here and its counterpart there has one name in both."""
+    sides, names = (list(recorded), list(replayed)), (Names(), Names())
+    counts: Counter[Space] = Counter()
+    for spot in _BIRTHS:
+        left, right = (list(_births(spot, exchanges)) for exchanges in sides)
+        for a, b in aligned(left, right, partial(_birth_cost, spot)):
+            counts[spot.space] += 1
+            births = (None if a is None else left[a], None if b is None else right[b])
+            _give(
+                spot.space, births, names, f"{_WORDS.get(spot.space, spot.space.value)} {counts[spot.space]}"
+            )
     return names
 
 
-def _starts(exchange: Exchange) -> bool:
-    return exchange.call.action == "StartTransaction"
+_BIRTHS = tuple(spot for spot in SPOTS if spot.born)
+_WORDS = {Space.TRANSACTION: "transaction"}
+# OCPP 1.6 §5.15: 0 and -1 say that there is no list, or that lists are not supported.
+_NO_LIST = frozenset({(Space.LIST_VERSION, 0), (Space.LIST_VERSION, -1)})
 
 
-def _start_cost(one: Exchange, other: Exchange) -> float:
-    ours, theirs = payload_of(one.call), payload_of(other.call)
-    same = [ours.get(field) == theirs.get(field) for field in ("connectorId", "idTag", "meterStart")]
-    return 0.6 * same.count(False)
+def _births(spot: Spot, exchanges: Iterable[Exchange]) -> Iterator[_Birth]:
+    for exchange in exchanges:
+        if exchange.call.action != spot.action:
+            continue
+        said = exchange.answer if spot.answer else exchange.call
+        value = at_path(payload_of(said), spot.path) if said is not None else None
+        fits = isinstance(value, int) and not isinstance(value, bool) and (spot.space, value) not in _NO_LIST
+        if fits or spot.space is Space.TRANSACTION:  # a start without an answer is one all the same
+            yield _Birth(exchange, value if fits else None)
+
+
+def _give(space: Space, births: tuple[_Birth | None, ...], names: tuple[Names, Names], new: str) -> None:
+    recorded = births[0].value if births[0] is not None else None
+    if space is not Space.TRANSACTION and recorded is not None:
+        new = names[0].of(space, recorded) if names[0].has(space, recorded) else new  # it was used before
+    for own, birth in zip(names, births, strict=True):
+        if birth is None:
+            continue
+        if birth.value is not None:
+            own.give(space, birth.value, new)
+        if space is Space.TRANSACTION and birth.exchange.call.frame is not None:
+            own.starts[birth.exchange.call.frame.seq] = new
+
+
+def _birth_cost(spot: Spot, one: _Birth, other: _Birth) -> float:
+    ours, theirs = payload_of(one.exchange.call), payload_of(other.exchange.call)
+    fields = _START_FIELDS if spot.space is Space.TRANSACTION else {*ours, *theirs} - {spot.path[0]}
+    differing: int = sum(ours.get(field) != theirs.get(field) for field in fields)
+    return 1.8 * differing / max(1, len(fields))
+
+
+_START_FIELDS = frozenset({"connectorId", "idTag", "meterStart"})
 
 
 def streams_of(exchanges: Iterable[Exchange], names: Names, matchers: Matchers) -> dict[str, list[Item]]:
@@ -115,7 +154,7 @@ def streams_of(exchanges: Iterable[Exchange], names: Names, matchers: Matchers) 
         fields = _fields(exchange, names, matchers)
         answer = exchange.answer.frame if exchange.answer else None
         item = Item(
-            key=hash(frozenset((path, leaf.key) for path, leaf in fields.items())),
+            key=key_of(fields),
             exchange=exchange,
             fields=fields,
             call_us=frame.at_us,
@@ -168,7 +207,7 @@ def short(value: Any) -> str:
 def _fields(exchange: Exchange, names: Names, matchers: Matchers) -> dict[str, Leaf]:
     """Everything that is compared of an exchange, by path, ids by their names."""
     call, answer = exchange.call, exchange.answer
-    fields = matchers.flat(call.action, "request", _named(call.action, _payload(call), names, answer=False))
+    fields = _flat(matchers, call.action, "request", _named(call.action, _payload(call), names, answer=False))
     fields["request"] = said(call.action)
     if answer is None:
         fields["answer"] = said("none")
@@ -177,10 +216,17 @@ def _fields(exchange: Exchange, names: Names, matchers: Matchers) -> dict[str, L
             fields |= matchers.flat(call.action, "answer/details", answer.message.details)
         fields["answer"] = said(f"CALLERROR {answer.message.code}")
     else:
-        fields |= matchers.flat(
-            call.action, "answer", _named(call.action, _payload(answer), names, answer=True)
-        )
+        named = _named(call.action, _payload(answer), names, answer=True)
+        fields |= _flat(matchers, call.action, "answer", named)
         fields["answer"] = said("CALLRESULT")
+    return fields
+
+
+def _flat(matchers: Matchers, action: str, part: str, payload: Any) -> dict[str, Leaf]:
+    fields = matchers.flat(action, part, payload)
+    whole = fields.pop(part, None)
+    if whole is not None and not isinstance(payload, dict):
+        fields[f"{part}/"] = whole
     return fields
 
 
