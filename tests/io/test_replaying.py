@@ -53,8 +53,8 @@ async def test_a_csms_that_goes_away_for_good_is_a_verdict_and_no_error() -> Non
         outcome = await asyncio.to_thread(replay, frames, plan)
         live.stop()
     assert len(came) == 2
-    assert not outcome.passed
     result = result_of(Job(path=str(OUTAGE), station="OTMK-0001", name="outage"), outcome)
+    assert not result.passed
     assert not result.error
     assert "503" in result.facts["link_lost"][0]
     assert result.diff.matched >= 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.io.live_csms import LiveCsms, serving
-from twin.io.targets import NotAllowedError, Target, project_settings, target_of
+from twin.io.targets import NotAllowedError, Target, dangerous, project_settings, target_of
 from twin.io.websocket import LinkError, Socket, connect, listen
 
 
@@ -25,9 +25,9 @@ def test_whatever_is_not_this_machine_is_refused_and_told_how_to_allow_it(url: s
 
 def test_an_allowed_target_is_that_host_and_that_port() -> None:
     assert target_of("ws://192.0.2.1:9000/x", ["192.0.2.1:9000"]) == Target(
-        "ws://192.0.2.1:9000/x", "192.0.2.1", loopback=False
+        "ws://192.0.2.1:9000/x", ("192.0.2.1",), loopback=False
     )
-    assert target_of("ws://[2001:db8::1]:9000", ["[2001:db8::1]:9000"]).address == "2001:db8::1"
+    assert target_of("ws://[2001:db8::1]:9000", ["[2001:db8::1]:9000"]).addresses == ("2001:db8::1",)
     for allow in (["192.0.2.1:9001"], ["192.0.2.1"], ["192.0.2.10:9000"], ["*"]):
         with pytest.raises(NotAllowedError):
             target_of("ws://192.0.2.1:9000/x", allow)
@@ -67,10 +67,37 @@ async def test_the_checked_address_is_the_one_that_is_connected_to() -> None:
     """The name would lead nowhere: it is not looked up a second time."""
     async with serving(LiveCsms()) as csms:
         port = csms.url.rpartition(":")[2]
-        await connect(f"ws://nowhere.invalid:{port}/CP1", Nobody(), address="127.0.0.1")
+        await connect(f"ws://nowhere.invalid:{port}/CP1", Nobody(), addresses=["127.0.0.1"])
         assert list(csms.lives) == ["CP1"]
         with pytest.raises(LinkError):
-            await connect(f"ws://127.0.0.1:{port}/CP2", Nobody(), address="192.0.2.255:1")
+            await connect(f"ws://127.0.0.1:{port}/CP2", Nobody(), addresses=["192.0.2.255:1"])
+
+
+async def test_a_name_with_several_addresses_is_found_where_it_listens() -> None:
+    """``localhost`` is ``::1`` first on many machines, and the CSMS on 127.0.0.1."""
+    async with serving(LiveCsms()) as csms:
+        port = csms.url.rpartition(":")[2]
+        await connect(f"ws://localhost:{port}/CP1", Nobody(), addresses=["127.0.0.2", "127.0.0.1"])
+        assert list(csms.lives) == ["CP1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('[2,"1","Reset",{"type":"Hard"}]', "Reset"),
+        ('[2,"1","rESET",{"type":"Hard"}]', "Reset"),
+        ('[2,"1","Reset",{"type":"Hard"},1]', "Reset"),
+        ('[2,"1","Heartbeat",{}]', ""),
+        ('[3,"1",{"status":"Accepted"}]', ""),
+        *((text, "text") for text in (
+            '[2,17,"Reset",{}]', '["2","1","Reset",{}]', '[2.0,"1","Reset",{}]', '[2,"1","Reset",{},]',
+            '[2,"1","Reset",{"a":NaN}]', '[2,"1","Reset",{}]//', '[2,"1","Re\\u0073et",{}]\x00', "hello",
+        )),
+        ('[2,"1","Re\\u0073et",{}]', "Reset"),
+    ],
+)  # fmt: skip
+def test_what_a_station_could_take_for_an_order(text: str, what: str) -> None:
+    assert dangerous(text) == what
 
 
 async def test_a_redirect_is_a_refusal_and_is_not_followed() -> None:

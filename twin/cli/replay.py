@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,14 +22,15 @@ from twin.engine.replay.timing import Timing, timing_of
 from twin.io.formats import CaptureError
 from twin.io.replay_jobs import Job, play, sessions_of
 from twin.io.replay_setup import Told, checked_target, told
-from twin.io.targets import DANGEROUS, NotAllowedError, Target
-from twin.model import Frame, Kind, Side
-from twin.protocol import codec
+from twin.io.replaying import command_hook
+from twin.io.targets import UNREADABLE_TEXT, NotAllowedError, Target, dangerous
+from twin.model import Frame, Side
 from twin.report import replayed_html, replayed_junit
 from twin.report.replayed import as_json as result_json
 from twin.report.replayed import as_text, summary_json, summary_text
 
 _SECOND_US = 1_000_000
+_LONGEST_S = 7 * 86_400
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,8 @@ def replay(paths: list[Path], options: Options) -> int:
     timing = _checked_timing(options)
     target = _target(options, held.allow, timing)
     jobs = _jobs(paths, options, held.rules, held.identities, target)
+    if held.baseline is not None or options.write_baseline is not None:
+        _refuse_namesakes(jobs)
     results = _played(jobs, options, held.identities)
     judged = [against(held.baseline, result) for result in results]
     _keep_reports(judged, options)
@@ -108,6 +112,14 @@ def _checked_timing(options: Options) -> Timing:
         raise fail("--as csms listens; --csms names the peer of --as station: take one of them", USAGE)
     if timing.virtual and live:
         raise fail("--timing virtual jumps over time: add --to recorded, or take original", USAGE)
+    for name, value in (("--late", options.late), ("--gate-timeout", options.gate_timeout)):
+        if not 0 <= value <= _LONGEST_S:
+            raise fail(f"{name} {value}: expected seconds, 0 to {_LONGEST_S:,}", USAGE)
+    if options.stimulus:
+        try:
+            command_hook(options.stimulus)
+        except ValueError as error:
+            raise fail(f"--stimulus {options.stimulus}: {error}", USAGE) from error
     if options.policy == Policy.EXTEND and options.output is None:
         raise fail("--policy extend records what is new: say where with -o", USAGE)
     return timing
@@ -165,6 +177,16 @@ def _jobs(
     return _with_outputs(jobs, options.output)
 
 
+def _refuse_namesakes(jobs: list[Job]) -> None:
+    names = Counter(job.name for job in jobs)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise fail(
+            f"{names[twice[0]]} captures are called {twice[0]}, and a baseline knows them by their names: "
+            "rename one, or replay them with a baseline each",
+            USAGE,
+        )
+
+
 def _sessions(path: Path, *, alone: bool = True) -> list[tuple[str, list[Frame]]]:
     """The stations of a capture. One of many that cannot be read is a session that fails, not the end."""
     try:
@@ -189,16 +211,12 @@ def _listen(options: Options) -> tuple[str, int] | None:
 
 def _refuse_danger(frames: Iterable[Frame], named: tuple[str, ...]) -> None:
     """What a real station would be made to do is refused, unless it is named."""
-    parsed = [
-        codec.parse(frame.text).message
-        for frame in frames
-        if frame.kind is Kind.TEXT and frame.sender is Side.CSMS and frame.text is not None
-    ]
-    actions = {getattr(message, "action", "") for message in parsed} & DANGEROUS
-    if refused := sorted(actions - set(named)):
+    asked = {dangerous(frame.text) for frame in frames if frame.sender is Side.CSMS and frame.text} - {""}
+    if refused := sorted(asked - set(named)):
         switches = " ".join(f"--dangerous {action}" for action in refused)
+        what = ", ".join("what is no OCPP" if action == UNREADABLE_TEXT else action for action in refused)
         raise fail(
-            f"the recorded CSMS sends {', '.join(refused)}; if the station that connects may be made to do "
+            f"the recorded CSMS sends {what}; if the station that connects may be made to do "
             f"that, say so with {switches}",
             REFUSED,
         )
@@ -357,12 +375,15 @@ def explain(wanted: str, matchers: Path | None) -> int:
 def dry_run(paths: list[Path], options: Options) -> int:
     """What would be sent, in order, with the recorded values; nothing is connected."""
     from twin.engine.recording import recording_of
+    from twin.engine.replay.binding import with_our_location
     from twin.engine.replay.script import Do, script_of
 
     for path in paths:
         for station, frames in _sessions(path):
             say(f"{path.name} {station} as the {options.side.value}")
             for part in script_of(recording_of(frames), frames, options.side):
-                text = part.frame.text if part.do in (Do.SAY, Do.STIMULATE) else ""
-                say(f"  #{part.seq} {part.do.value} {text or ''}".rstrip())
+                text = (part.frame.text or "") if part.do in (Do.SAY, Do.STIMULATE) else ""
+                if part.do is Do.SAY and part.exchange is not None:
+                    text = with_our_location(text, part.exchange.call.action)
+                say(f"  #{part.seq} {part.do.value} {text}".rstrip())
     return 0

@@ -9,17 +9,18 @@ import msgspec
 from twin.engine.recording import station_links, stations_of
 from twin.engine.replay.baseline import Baseline, against
 from twin.engine.replay.diff import Comparison
-from twin.engine.replay.evidence import Result, evidence_of
+from twin.engine.replay.evidence import Result, evidence_of, went_through
 from twin.engine.replay.fields import Matcher, Matchers
 from twin.engine.replay.player import GATE_US, Manner, Player, Policy
 from twin.engine.replay.session_parts import Played, by_parts, transactions_in
 from twin.engine.replay.timing import timing_of
 from twin.io.capture import write_capture
 from twin.io.formats import CaptureError, open_capture
-from twin.io.replaying import Hook, Outcome, Plan, command_hook, replay
+from twin.io.replaying import Hook, Outcome, Plan, command_hook, playable, replay
 from twin.io.targets import Target
 from twin.io.websocket import LinkError
-from twin.model import Frame, Kind, Side
+from twin.model import Frame, Side
+from twin.protocol import codec
 
 _SECOND_US = 1_000_000
 
@@ -54,10 +55,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sessions_of(path: Path) -> list[tuple[str, list[Frame]]]:
-    """The stations of a capture that say anything, each with its frames. Raises ``CaptureError``."""
+    """The stations of a capture that say anything readable, each with its frames. Raises ``CaptureError``."""
     frames = list(open_capture(path).frames)
     found = [(station, station_links(frames, station)) for station in stations_of(frames)]
-    return [(name, held) for name, held in found if any(frame.kind is Kind.TEXT for frame in held)]
+    return [(name, held) for name, held in found if any(map(_says, held))]
+
+
+def _says(frame: Frame) -> bool:
+    return playable(frame) and frame.text is not None and codec.parse(frame.text).message is not None
 
 
 def play(
@@ -90,6 +95,7 @@ def _outcome(
         if not frames:
             return failed(job, f"{job.path} holds no message to replay")
         outcome = replay(frames, plan_of(job, hook), progress, **more)
+        outcome.unplayable = [frame.seq for frame in frames if not playable(frame)]
         if job.output:
             vantage = "simulated" if job.target is None and job.listen is None else job.side.value
             write_capture(
@@ -138,15 +144,15 @@ def plan_of(job: Job, hook: Hook | None = None) -> Plan:
 def result_of(job: Job, outcome: Outcome) -> Result:
     """The outcome as a report tells it."""
     player = outcome.player
-    unmet = job.require_stimuli and (player.not_stimulated or outcome.failed_stimuli)
+    facts = _facts(outcome, require_stimuli=job.require_stimuli)
     return Result(
         capture=job.name,
         station=job.station,
         live_station=job.live_station or job.station,
-        passed=outcome.passed and not unmet,
+        passed=outcome.diff.equal and went_through(facts),
         diff=outcome.diff,
         evidence=evidence_of(outcome.diff, outcome.recorded, outcome.replayed),
-        facts=_facts(outcome),
+        facts=facts,
         late_ms=lateness(player.late_us),
         transactions=tuple(
             {**msgspec.to_builtins(one), "energy_wh": one.energy_wh} for one in outcome.transactions
@@ -156,20 +162,25 @@ def result_of(job: Job, outcome: Outcome) -> Result:
     )
 
 
-def _facts(outcome: Outcome) -> dict[str, Any]:
+def _facts(outcome: Outcome, *, require_stimuli: bool) -> dict[str, Any]:
     player = outcome.player
+    unmet = [*player.not_stimulated, *(seq for seq, _ in outcome.failed_stimuli)] if require_stimuli else []
     return {
         "played_to_the_end": outcome.finished,
+        "not_played": [f"#{seq} of an unknown side" for seq in outcome.unplayable],
         "gates_relaxed": player.gates_relaxed,
         "not_stimulated": player.not_stimulated,
         "failed_stimuli": [f"#{seq} {why}" for seq, why in outcome.failed_stimuli],
         "misses": [msgspec.to_builtins(miss) for miss in player.misses],
+        "more_misses": [f"{player.more_misses:,} that are not listed"] if player.more_misses else [],
+        "required_stimuli": [f"#{seq} did not come" for seq in unmet],
         "id_conflicts": [
             f"{one.space.value} {one.value} for {one.first} and for {one.second}" for one in player.conflicts
         ],
         "sent_with_unknown_ids": [f"#{seq} {space.value} {value}" for seq, space, value in player.unbound],
         "shortened_gaps": player.clockwork.cut,
         "link_lost": [outcome.link_lost] if outcome.link_lost else [],
+        "ended_early": [player.ended_early] if player.ended_early else [],
     }
 
 

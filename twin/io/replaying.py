@@ -92,12 +92,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     transactions: list[TransactionPlayed]
     failed_stimuli: list[tuple[int, str]]
     finished: bool
+    unplayable: list[int] = msgspec.field(default_factory=list)
     link_lost: str = ""  # why no further connection could be made, in the middle of the recording
-
-    @property
-    def passed(self) -> bool:
-        """Nothing differs, everything was played, and no id was given twice."""
-        return self.diff.equal and self.finished and not self.player.conflicts
 
 
 def replay(
@@ -111,7 +107,7 @@ def replay(
 
     ``ended`` is given a function that ends a replay early.
     """
-    held = list(frames)
+    held = [frame for frame in frames if playable(frame)]
     live = plan.target is not None or plan.listen is not None
     if live and plan.prologue and plan.side is Side.STATION:
         held = prologue_of(held) + held
@@ -123,6 +119,11 @@ def replay(
     running = _Running(player, plan, failed, progress)
     replayed = asyncio.run(running.run(listening, ended))
     return replace(_outcome(held, replayed, player, plan, failed), link_lost=running.link_lost)
+
+
+def playable(frame: Frame) -> bool:
+    """Whether it can be played at all: a text of which nobody knows who sent it cannot."""
+    return frame.kind is not Kind.TEXT or frame.sender is not None
 
 
 def _with_model(plan: Plan) -> Manner:
@@ -247,7 +248,7 @@ class _Running:
                 peer,
                 password=self.plan.password,
                 trust=self.plan.trust,
-                address=target.address,
+                addresses=target.addresses,
                 deflate=self.player.deflate,
             )
 
@@ -389,12 +390,15 @@ def command_hook(command: str) -> Hook:
         raise ValueError("an empty command")
 
     async def run(action: str, payload: Any, station_id: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(  # what it prints never mixes with our own output
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         told = {"action": action, "payload": payload, "station_id": station_id}
         try:
-            _, said = await process.communicate(json.dumps(told, default=str).encode() + b"\n")
+            said, _ = await process.communicate(json.dumps(told, default=str).encode() + b"\n")
         finally:
             if process.returncode is None:
                 process.kill()

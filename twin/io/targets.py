@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from twin.model import Call
+from twin.protocol import codec
+
 # What a replay as the CSMS may make a real station do only when it is named (OCPP 1.6 chapter 5).
 DANGEROUS = frozenset(
     {
@@ -23,15 +26,30 @@ DANGEROUS = frozenset(
 )
 
 
+UNREADABLE_TEXT = "text"  # so is what is no message: nobody knows what a station makes of it
+
+
+def dangerous(text: str) -> str:
+    """The action of ``DANGEROUS`` that a text of the CSMS asks for, ``UNREADABLE_TEXT``, or "".
+
+    In any letter case: a station may be lenient where the specification is not.
+    """
+    message = codec.parse(text).message
+    if message is None:
+        return UNREADABLE_TEXT
+    asked = message.action.casefold() if isinstance(message, Call) else ""
+    return next((action for action in DANGEROUS if action.casefold() == asked), "")
+
+
 class NotAllowedError(Exception):
     """The target is not this machine and nobody allowed it; the text says how to."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A CSMS that may be spoken to. ``address`` is the one that was checked: connect to no other."""
+    """A CSMS that may be spoken to. ``addresses`` are those that were checked: connect to no other."""
 
     url: str
-    address: str
+    addresses: tuple[str, ...]
     loopback: bool
 
 
@@ -45,7 +63,7 @@ def target_of(url: str, allow: Collection[str] = ()) -> Target:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ValueError(f"{host}: {getattr(error, 'strerror', None) or error}") from error
-    addresses = [str(entry[4][0]) for entry in found]
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     loopback = all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
     named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if not loopback and named not in allow:
@@ -53,7 +71,7 @@ def target_of(url: str, allow: Collection[str] = ()) -> Target:
             f"{named} is not this machine; if you may replay against it, say so with --allow {named}, "
             f'or for good in pyproject.toml: [tool.ocpp] allow = ["{named}"]'
         )
-    return Target(url, addresses[0], loopback)
+    return Target(url, addresses, loopback)
 
 
 def _host_and_port(url: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ A thousand stations in one process cost a thousand sockets and nothing more: no 
 import asyncio
 import base64
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -262,14 +262,14 @@ async def connect(
     *,
     password: str = "",
     trust: ssl.SSLContext | None = None,
-    address: str | None = None,
+    addresses: Sequence[str] = (),
     deflate: bool = False,
 ) -> None:
     """Open one connection as a station. Raises ``LinkError`` where it cannot be made.
 
     ``password``: HTTP Basic with the station id of the URL, as OCPP-J asks (security profile 1 and 2).
-    ``address`` is where the host of the URL was found: it is not looked up again. ``deflate`` offers
-    compression. A redirect is a refusal: it is not followed.
+    ``addresses`` are where the host of the URL was found: they are tried in turn, and it is not looked up
+    again. ``deflate`` offers compression. A redirect is a refusal: it is not followed.
     """
     try:
         uri = parse_uri(url)
@@ -281,12 +281,15 @@ async def connect(
     tls = (trust or ssl.create_default_context()) if uri.secure else None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            transport, end = await asyncio.get_running_loop().create_connection(
-                partial(_Client, wire, peer, headers),
-                address or uri.host,
-                uri.port,
-                ssl=tls,
-                server_hostname=uri.host if uri.secure else None,
+            transport, end = await _reached(
+                addresses or (uri.host,),
+                partial(
+                    asyncio.get_running_loop().create_connection,
+                    partial(_Client, wire, peer, headers),
+                    port=uri.port,
+                    ssl=tls,
+                    server_hostname=uri.host if uri.secure else None,
+                ),
             )
             try:
                 await end.ready
@@ -299,6 +302,14 @@ async def connect(
         raise LinkError(f"{url}: {error}") from error
     except LinkError as error:
         raise LinkError(f"{url}: {error}", error.status) from error
+
+
+async def _reached[T](hosts: Sequence[str], connection: Callable[..., Awaitable[T]]) -> T:
+    """A connection to the first of several addresses that takes one; the last one's error, if none does."""
+    for host in hosts[:-1]:
+        with suppress(OSError):
+            return await connection(host=host)
+    return await connection(host=hosts[-1])
 
 
 def authorization_of(url: str, password: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.engine.replay.replays import compared, replayed
-from tests.playbook import Happened, Play, after, cp, cs, ended, meter, play, stamp
+from tests.playbook import BOOT, Happened, Play, after, cp, cs, ended, meter, play, stamp
 from twin.engine.machine import Send, Stimulate
 from twin.engine.recording import recording_of
 from twin.engine.replay.binding import Space
@@ -16,6 +16,7 @@ from twin.engine.replay.diff import diff
 from twin.engine.replay.models import csms_model, station_model
 from twin.engine.replay.player import GATE_US, Manner, Player, Policy
 from twin.engine.replay.script import dependents
+from twin.engine.replay.timing import timing_of
 from twin.engine.replay.warm import prologue_of
 from twin.engine.virtual import converse
 from twin.model import Frame, Kind, Side
@@ -403,3 +404,122 @@ def test_every_text_of_a_prologue_is_valid() -> None:
         assert parsed.message is not None
         assert parsed.defects == ()
         assert frame.seq < 1
+
+
+# ── an end in any case ───────────────────────────────────────────────────────────────────────────
+
+
+def ticked(player: Player, until_us: int, say: str = "", every_us: int = 10 * SECOND_US) -> int:
+    """Its timers, and ``say`` from the other side again and again; how many timers it took."""
+    timers, next_us = 0, every_us
+    while not player.finished:
+        due_us = player.next_timer()
+        assert due_us is not None
+        if say and next_us <= due_us:
+            player.receive(say.replace("{n}", str(next_us)), next_us)
+            next_us += every_us
+        else:
+            player.handle_timer(due_us)
+            timers += 1
+        player.take()
+        assert max(due_us, next_us) < until_us
+        assert timers < 10_000
+    return timers
+
+
+@pytest.mark.parametrize("junk", ["hello", '[2,"{n}","Heartbeat",{}]', '[3,"{n}",{}]'])
+def test_who_says_only_other_things_is_silent(junk: str) -> None:
+    frames = recorded().frames
+    beside = csms(frames)
+    beside.connected(0)
+    ticked(beside, 3600 * SECOND_US, junk)
+    assert beside.gates_relaxed
+    other = station(frames, expect_calls=True)
+    other.connected(0)
+    ticked(other, 3600 * SECOND_US, junk)
+    assert other.left or other.gates_relaxed
+
+
+def test_a_csms_that_answers_nothing_is_left_after_a_few_gates() -> None:
+    p = play().booted()
+    for _ in range(1000):
+        p.station("Heartbeat", {}, {"currentTime": stamp()})
+    player = station(p.frames)
+    player.connected(0)
+    ticked(player, 600 * SECOND_US)
+    assert player.left > 900
+    assert "no answer" in player.ended_early
+
+
+@pytest.mark.parametrize("timing", ["causal", "original", "virtual"])
+def test_an_answer_that_takes_longer_than_the_gate_is_no_busy_loop(timing: str) -> None:
+    """Authorize is answered after 35 s; then the CSMS asks something and gets no answer."""
+    frames = play().booted().station("Authorize", {"idTag": "A"}, ACCEPTED).frames
+    late = replace(frames[-1], at_us=frames[-1].at_us + 35 * SECOND_US)
+    asks = '[2,"q","GetConfiguration",{}]'
+    call = replace(late, seq=late.seq + 1, sender=Side.CSMS, text=asks, at_us=late.at_us + SECOND_US)
+    held = [*frames[:-1], late, call]
+    player, again = replayed(held, timing_of(timing))
+    assert player.finished
+    assert compared(held, again).equal
+    alone = csms(held, timing=timing_of(timing))
+    alone.connected(0)
+    alone.receive('[2,"b","BootNotification",' + json.dumps(BOOT) + "]", 0)
+    alone.receive('[2,"a","Authorize",{"idTag":"A"}]', 1)
+    assert ticked(alone, 3600 * SECOND_US) < 20
+
+
+def test_an_end_that_nobody_recorded_comes_after_the_last_message_of_its_link() -> None:
+    p = play().booted().station("Heartbeat", {}, {"currentTime": stamp()})
+    first = p.frames
+    again = play().booted().station("Heartbeat", {}, {"currentTime": stamp()}).frames
+    apart_us = 60 * SECOND_US
+    second = [
+        replace(frame, seq=frame.seq + len(first), at_us=frame.at_us + apart_us, link="later")
+        for frame in again
+    ]
+    held = [frame for frame in (*first, *second) if frame.kind is not Kind.END]
+    player, live = replayed(held)
+    assert player.gates_relaxed == []
+    assert compared(held, live).divergences == ()
+
+
+def test_only_the_first_boot_may_be_one_that_the_capture_began_after() -> None:
+    frames = [frame for frame in recorded().frames if "BootNotification" not in (frame.text or "")]
+    player = csms(frames, model=csms_model(lambda: "m", lambda: 5))
+    player.connected(0)
+    boots = [
+        f'[2,"b{n}","BootNotification",{json.dumps(BOOT | {"firmwareVersion": str(n)})}]' for n in range(7)
+    ]
+    for number, text in enumerate(boots):
+        player.receive(text, number)
+    assert len(player.misses) == 6
+
+
+def test_misses_are_counted_and_not_all_kept() -> None:
+    player = csms(recorded().frames)
+    player.connected(0)
+    for number in range(1500):
+        player.receive(f'[2,"{number}","DataTransfer",{{"vendorId":"{number}"}}]', number)
+    assert len(player.misses) == 1000
+    assert player.more_misses == 500
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("GetDiagnostics", {"location": "ftp://operator.example/up"}),
+        ("UpdateFirmware", {"location": "ftp://operator.example/fw", "retrieveDate": stamp()}),
+        ("GetLog", {"logType": "DiagnosticsLog", "requestId": 1,
+                    "log": {"remoteLocation": "ftp://operator.example/up"}}),
+        ("SignedUpdateFirmware", {"requestId": 1, "firmware": {"location": "ftp://operator.example/fw"}}),
+    ],
+)  # fmt: skip
+def test_no_station_is_sent_where_the_recording_said(action: str, payload: dict[str, Any]) -> None:
+    frames = play().csms(action, payload, {"status": "Accepted"}).frames
+    player = csms(frames)
+    player.connected(0)
+    (sent,) = said(player)
+    assert "operator.example" not in json.dumps(sent)
+    assert "127.0.0.1" in json.dumps(sent)
+    assert compared(frames, replayed(frames)[1]).equal

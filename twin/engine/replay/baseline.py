@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from twin.engine.replay.evidence import Result
+from twin.engine.replay.evidence import Result, went_through
 from twin.engine.replay.outcome import Diff
 
 VERSION = 1
@@ -19,12 +19,12 @@ class Baseline:
         self._known = {name: Counter(dict(counts)) for name, counts in (known or {}).items()}
 
     def apply(self, name: str, diff: Diff) -> tuple[Diff, list[str]]:
-        """The diff without what is known of session ``name``, and the signatures that have vanished."""
+        """The diff without what is known of session ``name``, and what of it has vanished."""
         left = Counter(self._known.get(name, {}))
         new, known = [], []
         for one in diff.divergences:
-            if left[one.signature] > 0:
-                left[one.signature] -= 1
+            if left[one.known_as] > 0:
+                left[one.known_as] -= 1
                 known.append(one)
             else:
                 new.append(one)
@@ -50,7 +50,7 @@ def document_of(diffs: Iterable[tuple[str, Diff]]) -> dict[str, Any]:
     """What a baseline file holds: every divergence there is now, those known before included."""
     sessions: dict[str, dict[str, int]] = {}
     for name, diff in diffs:
-        counts = Counter(one.signature for one in (*diff.known, *diff.divergences))
+        counts = Counter(one.known_as for one in (*diff.known, *diff.divergences))
         if counts:
             sessions.setdefault(name, {}).update(sorted(counts.items()))
     return {"version": VERSION, "sessions": sessions}
@@ -61,7 +61,5 @@ def against(known: Baseline | None, result: Result) -> Result:
     if known is None or result.error:
         return result
     diff, gone = known.apply(result.capture, result.diff)
-    only_differs = result.facts["played_to_the_end"] and not result.facts["id_conflicts"]
-    others = result.passed or (bool(result.diff.divergences) and only_differs)
     facts = {**result.facts, "vanished": gone} if gone else result.facts
-    return replace(result, diff=diff, facts=facts, passed=others and diff.equal)
+    return replace(result, diff=diff, facts=facts, passed=went_through(facts) and diff.equal)

@@ -76,6 +76,15 @@ SPOTS: tuple[Spot, ...] = (
     *(Spot(_G, action, answer, path) for action, answer, path in _TAGS),
 )
 
+# Where a CSMS tells a station to upload to or to install from; nobody is sent where the recording said.
+LOCATIONS: Mapping[str, Path] = {
+    "GetDiagnostics": ("location",),
+    "UpdateFirmware": ("location",),
+    "GetLog": ("log", "remoteLocation"),
+    "SignedUpdateFirmware": ("firmware", "location"),
+}
+_OUR_LOCATION = '"ftp://127.0.0.1/twin-replay"'
+
 _PLAIN_ID = re.compile(r'(\s*\[\s*[234]\s*,\s*)"[^"\\]*"(?=\s*,)')  # as nearly all are
 _BY_MESSAGE: dict[tuple[str, bool], tuple[Spot, ...]] = {}
 for _spot in SPOTS:
@@ -178,6 +187,13 @@ def with_message_id(text: str, message_id: str) -> str:
     if not found or not isinstance(found[0][2], str):
         return text
     return replaced(text, [(found[0], json.dumps(message_id, ensure_ascii=False))])
+
+
+def with_our_location(text: str, action: str) -> str:
+    """A CALL's text with a location of this machine in place of the recorded one."""
+    if action not in LOCATIONS:
+        return text
+    return replaced(text, [(place, _OUR_LOCATION) for place in places(text, (3, *LOCATIONS[action]))])
 
 
 def transaction_id_of(payload: Any) -> int | None:

@@ -1,5 +1,6 @@
 """Two captures compared stream by stream: what must differ does not count, everything else does."""
 
+import hashlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from twin.engine.recording import Recording, recording_of, station_links, stations_of
 from twin.engine.replay.alignment import aligned
-from twin.engine.replay.fields import ABSENT, Matchers, agree, falls
+from twin.engine.replay.fields import ABSENT, How, Matchers, agree, decimal_of, falls
 from twin.engine.replay.links import Ends, link_divergences
 from twin.engine.replay.outcome import Change, Diff, Divergence
 from twin.engine.replay.streams import Item, names_of, short, streams_of
@@ -20,6 +21,7 @@ from twin.model import Frame, Side
 _SECOND_US = 1_000_000
 _AHEAD = 1 << 60  # before everything, a prologue too
 _FAR = 0.9  # alike, and so far apart in time that one is late
+_LASTING = frozenset({How.EXACT, How.BOUND, How.SET, How.TYPE, How.REGEX})
 _LIKE = 1.9  # two items that may be paired cost less than both alone
 
 
@@ -268,7 +270,20 @@ def _divergence(
         changes=changes,
         synthetic=bool(new and new.synthetic),
         call_seq=old.seq if old else None,
+        content=_content(item, live=old is None) if old is None or new is None else "",
     )
+
+
+def _content(item: Item, *, live: bool) -> str:
+    """A digest of a request: what stays the same from run to run, of a live one no number either."""
+    held = sorted(
+        f"{path} {leaf.key!r}"
+        for path, leaf in item.fields.items()
+        if path.startswith("request/")
+        and (leaf.matcher is None or leaf.matcher.how in _LASTING)
+        and not (live and decimal_of(leaf.value) is not None)
+    )
+    return hashlib.sha256("\n".join(held).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _seq(item: Item | None, *, of_answer: bool) -> int | None:

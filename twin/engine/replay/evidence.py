@@ -1,6 +1,6 @@
 """What a reader needs to believe a divergence: the messages before it, both states, the clause."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -58,6 +58,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[str, ...] = ()
     played_s: float = 0.0
     error: str = ""
+
+
+def went_through(facts: Mapping[str, Any]) -> bool:
+    """Whether a replay went as it should, whatever the comparison says."""
+    return facts.get("played_to_the_end", True) and not any(
+        facts.get(name) for name in ("id_conflicts", "required_stimuli")
+    )
 
 
 def evidence_of(diff: Diff, recorded: Sequence[Frame], replayed: Sequence[Frame]) -> tuple[Evidence, ...]:

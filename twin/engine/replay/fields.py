@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from twin.engine.replay.binding import SPOTS, Space
+from twin.engine.replay.binding import LOCATIONS, SPOTS, Space
 from twin.protocol.actions import ACTIONS
 from twin.protocol.fold import TIME_FIELDS
 from twin.protocol.timestamps import parse_stamp
@@ -85,8 +85,8 @@ SHIPPED: tuple[Matcher, ...] = (
     Matcher(action="MeterValues", path="request/meterValue/*/sampledValue", how=How.SET, key=_SAMPLE_KEY),
     Matcher(action="StopTransaction", path="request/transactionData/*/sampledValue", how=How.SET,
             key=_SAMPLE_KEY),
-    Matcher(action="GetDiagnostics", path="request/location", how=How.TYPE),  # the player puts one of its own
-    Matcher(action="UpdateFirmware", path="request/location", how=How.TYPE),
+    *(Matcher(action=action, path="/".join(("request", *map(str, path))), how=How.TYPE)
+      for action, path in LOCATIONS.items()),  # the player puts one of its own
     Matcher(action="GetDiagnostics", path="answer/fileName", how=How.TYPE),  # made anew for every upload
     Matcher(path="answer/details/*", how=How.TYPE),  # OCPP-J 1.6 §4.2.3: "in an undefined way"
 )  # fmt: skip
@@ -210,7 +210,7 @@ def _key(value: Any, matcher: Matcher) -> Any:
         case How.TIME:
             stamp = parse_stamp(value) if isinstance(value, str) else None
             return ("time", stamp.zone) if stamp is not None else canonical(value)
-        case How.NUMERIC | How.MONOTONIC if _decimal(value) is not None:
+        case How.NUMERIC | How.MONOTONIC if decimal_of(value) is not None:
             return ("a number",)
         case How.REGEX if isinstance(value, str):
             return ("fits",) if re.fullmatch(matcher.pattern, value) else value
@@ -233,7 +233,7 @@ def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
         apart_us = theirs.at_us - ours.at_us
         return abs(apart_us) <= most_us or abs(apart_us - moved_us) <= most_us
     if matcher.how is How.NUMERIC:
-        ours_n, theirs_n = _decimal(recorded.value), _decimal(live.value)
+        ours_n, theirs_n = decimal_of(recorded.value), decimal_of(live.value)
         if ours_n is not None and theirs_n is not None:
             most = max(Decimal(str(matcher.tolerance)), abs(ours_n) * Decimal(str(matcher.relative)))
             return abs(theirs_n - ours_n) <= most
@@ -252,7 +252,7 @@ def falls(leaf: Leaf, series: dict[str, Decimal], name: str) -> bool:
     """Whether a value of a ``monotonic`` field is below the last one of its series, which it joins."""
     if leaf.matcher is None or leaf.matcher.how is not How.MONOTONIC:
         return False
-    value = _decimal(leaf.value)
+    value = decimal_of(leaf.value)
     if value is None:
         return False
     before = series.get(name, value)
@@ -275,7 +275,7 @@ def canonical(value: Any) -> Any:
     return ("list", *map(canonical, value)) if kind is list else value  # a Decimal is what it is
 
 
-def _decimal(value: Any) -> Decimal | None:
+def decimal_of(value: Any) -> Decimal | None:
     """The number that a value is or, in a SampledValue, spells."""
     if isinstance(value, bool):
         return None

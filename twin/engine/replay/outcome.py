@@ -29,7 +29,8 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     (both, at another place of their stream), ``late`` or ``early``. ``…_seq`` is the frame to look at,
     ``call_seq`` the recorded CALL of its exchange. ``sender`` is who sent what differs. ``synthetic``: a
     model spoke, not the recording. ``stimulus_seq`` is the recorded CALL that nobody made the CSMS send, and
-    on which this depends: that is no divergence of anybody.
+    on which this depends: that is no divergence of anybody. ``content`` tells what is missing or extra from
+    others of its kind.
     """
 
     kind: str
@@ -42,6 +43,12 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
     synthetic: bool = False
     stimulus_seq: int | None = None
+    content: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """What a baseline knows it by: of what is missing or extra also where it was, and what it said."""
+        return " | ".join((self.signature, self.stream, self.content)) if self.content else self.signature
 
     @property
     def signature(self) -> str:

@@ -15,7 +15,14 @@ import msgspec
 
 from twin.engine.machine import Close, Command, Connect, Ping, Send, Stimulate
 from twin.engine.recording import Exchange, recording_of
-from twin.engine.replay.binding import Bindings, Conflict, Space, transaction_id_of, with_message_id
+from twin.engine.replay.binding import (
+    Bindings,
+    Conflict,
+    Space,
+    transaction_id_of,
+    with_message_id,
+    with_our_location,
+)
 from twin.engine.replay.fields import Matchers
 from twin.engine.replay.gates import Gates
 from twin.engine.replay.matching import Miss, Recorded
@@ -25,12 +32,11 @@ from twin.engine.replay.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, CallResult, Frame, Message, Side
 from twin.protocol import codec
 from twin.protocol.fold import payload_of
-from twin.protocol.places import places, replaced
 
 GATE_US = 30_000_000  # silence after which a missing frame of the other side is waited for no longer
 _OF_ITSELF_US = 2_000_000  # a CSMS that called so soon after a message may well do so again, unasked
-_GIVES_LOCATION = frozenset({"GetDiagnostics", "UpdateFirmware"})
-_LOCATION = "ftp://127.0.0.1/twin-replay"  # nobody uploads to, or installs from, where the recording said
+_MOST_MISSES = 1000  # kept with their closest candidate; more are counted
+_SILENT_GATES = 5  # waited for in vain, one after the other, while CALLs are unanswered: nobody is there
 _REFUSED = "no recording covers this"
 
 
@@ -100,15 +106,19 @@ class Player:
         self._skipped: set[int] = set()
         self._start_us: int | None = None
         self._connect_us: int | None = None  # when the next connection is due
-        self._quiet_since_us: int | None = None
+        self._quiet_since_us: int | None = None  # since when nothing has come that the recording knows
+        self._silent_gates = 0
+        self._met = False  # whether anything has come that the recording knows
         self._up = self._left = False
         self._commands: list[Command] = []
         self.late_us: list[int] = []
         self.misses: list[Miss] = []
+        self.more_misses = 0
         self.answered_by_model = 0
         self.unstimulated: dict[int, int] = {}  # seq of what did not happen: the CALL that nobody made come
         self.unbound: list[tuple[int, Space, Any]] = []  # sent with an id that the live side never gave
         self.finished = False
+        self.ended_early = ""  # why parts are left
 
     def _expected(self, frames: list[Frame], recording: Any) -> Iterable[int]:
         """The other side's CALLs and answers that are waited for, in order."""
@@ -209,9 +219,11 @@ class Player:
         if not self._up or self._quiet_since_us is None:
             return self._connect_us
         due_us = self._give_up_us(self._quiet_since_us)
-        if self._parts and self._gates.open_for(self._parts[0].seq) and not self._answers:
-            due_us = self._part_due_us(self._parts[0])  # nothing but its time is waited for
-            if self._parts[0].do is Do.BE_LEFT:
+        if self._open_part is not None:
+            if self._owes_before(self._open_part):
+                return self._answers[0][0]
+            due_us = self._part_due_us(self._open_part)  # nothing but its time is waited for
+            if self._open_part.do is Do.BE_LEFT:
                 due_us = max(due_us, self._quiet_since_us + self.manner.gate_us)
         return min(due_us, self._answers[0][0]) if self._answers else due_us
 
@@ -229,13 +241,19 @@ class Player:
             return
         while self._answers and self._answers[0][0] <= now_us:
             self._commands.append(heapq.heappop(self._answers)[2])
-        if self._parts and self._gates.open_for(self._parts[0].seq):
+        if self._open_part is not None:
             self._advance(now_us)
             return
         if self._quiet_since_us is not None and now_us < self._give_up_us(self._quiet_since_us):
             return
         self._quiet_since_us = now_us
-        self._gates.give_up(self._parts[0].seq if self._parts else None)
+        self._silent_gates += bool(self._open)
+        self._gates.give_up(self._parts[0].gate_seq if self._parts else None)
+        if self._silent_gates >= _SILENT_GATES and self._parts:
+            self.finished = True
+            self.ended_early = f"{_SILENT_GATES} times in a row no answer came, nor anything else of interest"
+            self._leave(Close())
+            return
         if not self._parts:
             self._open.clear()
         self._advance(now_us)
@@ -245,12 +263,15 @@ class Player:
         return commands
 
     def receive(self, text: str, now_us: int) -> None:
-        self._quiet_since_us = now_us
         message = codec.parse(text).message
+        known = False
         if isinstance(message, Call):
-            self._called(text, message, now_us)
+            known = self._called(text, message, now_us)
         elif message is not None and (exchange := self._open.pop(message.message_id, None)) is not None:
             self._answered(exchange, message)
+            known = True
+        if known:  # whoever says only other things is silent: a replay ends all the same
+            self._quiet_since_us, self._silent_gates, self._met = now_us, 0, True
         self._advance(now_us)
 
     # --- what the other side says --------------------------------------------------------------------------
@@ -265,14 +286,15 @@ class Player:
         if frame is not None and (seq := self._answer_seq.get(frame.seq)) is not None:
             self._gates.settle(seq)
 
-    def _called(self, text: str, call: Call, now_us: int) -> None:
+    def _called(self, text: str, call: Call, now_us: int) -> bool:
+        """Whether the recording knows this CALL."""
         payload = call.payload
         if (as_recorded := self._ids.to_recorded(text, call.action, answer=False)) != text:
             payload = getattr(codec.parse(as_recorded).message, "payload", payload)
         exchange = self._peer.take(call.action, payload)
         if exchange is None:
             self._uncovered(text, call, payload, now_us)
-            return
+            return False
         asked = exchange.call.frame
         assert asked is not None
         self._gates.settle(asked.seq)
@@ -281,20 +303,28 @@ class Player:
                 del self.unstimulated[seq]  # it came after all
         self._ids.learn(call.action, payload_of(exchange.call), call.payload, answer=False)
         self._answer(exchange, call, asked, now_us)
+        return True
 
     def _uncovered(self, text: str, call: Call, payload: Any, now_us: int) -> None:
         answer = self.manner.model(text, now_us) if self.manner.model is not None else None
-        prologue = call.action == "BootNotification" and not self._boots()
+        prologue = call.action == "BootNotification" and not self._met and not self._boots()
+        self._met = self._met or prologue  # a second boot is none that was left out
         if answer is None or (self.manner.policy is Policy.STRICT and not prologue):
-            self.misses.append(self._peer.miss(call.action, payload, now_us))
+            self._missed(call.action, payload, now_us)
             answer = with_message_id(f'[4,"","GenericError","{_REFUSED}",{{}}]', call.message_id)
             self._commands.append(Send(answer))
             return
         if not prologue:
-            self.misses.append(self._peer.miss(call.action, payload, now_us))
+            self._missed(call.action, payload, now_us)
             self.answered_by_model += 1
         facts = {"prologue": True} if prologue else {"synthetic": self.manner.policy.value}
         self._commands.append(Send(answer, facts))
+
+    def _missed(self, action: str, payload: Any, now_us: int) -> None:
+        if len(self.misses) < _MOST_MISSES:
+            self.misses.append(self._peer.miss(action, payload, now_us))
+        else:
+            self.more_misses += 1
 
     def _boots(self) -> bool:
         """Whether the recording shows a boot; one that begins later must let the live station boot."""
@@ -322,15 +352,24 @@ class Player:
 
     # --- the script ----------------------------------------------------------------------------------------
 
+    @property
+    def _open_part(self) -> Part | None:
+        """The next part, if all that had been heard before it has been heard again."""
+        part = self._parts[0] if self._parts else None
+        return part if part is not None and self._gates.open_for(part.gate_seq) else None
+
+    def _owes_before(self, part: Part) -> bool:
+        """Whether an answer is still to go out that was recorded before it."""
+        return any(seq < part.gate_seq for _, seq, _ in self._answers)
+
     def _advance(self, now_us: int) -> None:
-        while self._up and self._parts and self._gates.open_for(self._parts[0].seq):
-            part = self._parts[0]
+        while self._up and (part := self._open_part) is not None:
             if part.seq in self._skipped:
                 self._parts.popleft()
                 continue
             if self._part_due_us(part) > now_us or (part.do is Do.BE_LEFT and not self._tired(now_us)):
                 break
-            if any(seq < part.seq for _, seq, _ in self._answers):
+            if self._owes_before(part):
                 break  # what was answered first is answered first
             if part.do is not Do.STIMULATE and self.manner.timing.mode != "causal":
                 self.late_us.append(now_us - self._due_us(part.seq))
@@ -369,8 +408,7 @@ class Player:
         for space, value in self._ids.unbound(payload_of(exchange.call), action, self._born):
             self.unbound.append((frame.seq, space, value))
         text = self._ids.to_live(text, action, answer=False)
-        if action in _GIVES_LOCATION:
-            text = replaced(text, [(place, f'"{_LOCATION}"') for place in places(text, (3, "location"))])
+        text = with_our_location(text, action)
         if self.manner.shift:
             text = shifted(text, now_us - frame.at_us)
         self._commands.append(Send(text, _marks(frame)))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 import msgspec
+from msgspec.structs import replace
 
 from twin.engine.machine import Close
 from twin.engine.recording import Exchange, Recording
@@ -26,13 +27,21 @@ class Do(Enum):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One thing to do once everything before ``seq`` in the recording has happened."""
+    """One thing to do once everything before ``gate_seq`` in the recording has happened.
+
+    ``after``: it comes behind its frame, which the other side may have sent.
+    """
 
     seq: int
     do: Do
     frame: Frame
     exchange: Exchange | None = None
     close: Close | None = None
+    after: bool = False
+
+    @property
+    def gate_seq(self) -> int:
+        return self.seq + self.after
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -97,7 +106,7 @@ def _ends(frames: list[Frame], side: Side, lasting: str) -> list[Part]:
     for link in links:  # an end that nobody recorded: it was over when the next one began
         if link not in parts and link in last_of:
             frame = last_of[link]
-            parts[link] = _end(frame, closed.get(link), side)
+            parts[link] = replace(_end(frame, closed.get(link), side), after=True)
     return [part for link, part in parts.items() if link in links]
 
 

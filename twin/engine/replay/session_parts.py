@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twin.engine.recording import recording_of
-from twin.engine.replay.evidence import Result, evidence_of
+from twin.engine.replay.evidence import Result, evidence_of, went_through
 from twin.engine.replay.outcome import Divergence
 from twin.engine.replay.streams import marked, names_of
 from twin.model import Frame, Side
@@ -47,7 +47,7 @@ def transactions_in(frames: Iterable[Frame]) -> list[str]:
 
 def by_parts(result: Result, recorded: Sequence[Frame], replayed: Sequence[Frame]) -> Played:
     """The result once for each part, with evidence of its own. What no divergence tells fails the rest."""
-    whole = result.facts.get("played_to_the_end", True) and not result.facts.get("id_conflicts")
+    whole = went_through(result.facts)
     parts = parts_of(recorded)
 
     def of(part: str, held: Iterable[Divergence]) -> tuple[Divergence, ...]:
@@ -65,7 +65,7 @@ def by_parts(result: Result, recorded: Sequence[Frame], replayed: Sequence[Frame
         found[part] = replace(
             result,
             diff=diff,
-            passed=diff.equal and bool(whole or part != REST),
+            passed=diff.equal and (whole or part != REST),
             evidence=evidence_of(diff, recorded, replayed),
             facts=result.facts if part == REST else {},
         )
