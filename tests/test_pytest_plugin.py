@@ -163,8 +163,8 @@ async def test_workers_have_identities_and_play_a_session_once(
         again = await project.beside(*words, "--lf") if not dist else None
     run.assert_outcomes(passed=19, failed=1)
     assert played == 4
+    assert csms.lives  # xdist may give one worker all there is (two at work: test_nightly.py)
     assert set(csms.lives) <= {"RC-1", "RC-2"}
-    assert len(csms.lives) == 2 or "load" in dist  # where tests of one session are spread, one may do it all
     if again is not None:
         again.assert_outcomes(failed=1)
 

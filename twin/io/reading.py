@@ -18,6 +18,7 @@ FRAME_START = re.compile(
     r'|4\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}")'
 )
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MOST_WHOLE_BYTES = 32 << 20  # of a file that is held whole: parsed JSON takes up to thirty times as much
 MAX_TEXT = 16 * 1024 * 1024  # of one line, and of one frame: more is counted, not read
 
 
@@ -30,6 +31,12 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     log_timezone: str | None = None
     logged_by: Side | None = None
+
+
+def refuse_larger(path: Path, advice: str) -> None:
+    """Raise ``CaptureError`` for a file that is too large to be held whole."""
+    if path.stat().st_size > MOST_WHOLE_BYTES:
+        raise CaptureError(f"{path} is larger than {MOST_WHOLE_BYTES >> 20} MiB: {advice}")
 
 
 class UnusedLine(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY, absent
 from tests.pcaps import ACK, CSMS, FIN, STATION, SYN, Segment, pcap, pcapng
 from twin.io.formats import FORMATS, WRITTEN, CaptureError, Format, open_capture
 from twin.io.formats.table import COLUMNS, guarded, unguarded, write_csv
-from twin.io.reading import Reading
+from twin.io.reading import MOST_WHOLE_BYTES, Reading
 from twin.model import Frame, Kind, Side
 
 GOLDEN = sorted(path for path in (REPOSITORY / "captures").iterdir() if path.is_dir())
@@ -86,6 +86,21 @@ def test_a_station_called_like_a_formula_is_only_a_name(tmp_path: Path) -> None:
     assert not [cell for cell in cells if cell.startswith("=")]
     _, (again,) = read(tmp_path / "t.csv")
     assert (again.station, again.link, again.text) == (frame.station, frame.link, frame.text)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in WRITTEN if row.name != "open-ocpp-trace"], ids=lambda row: row.name
+)
+def test_line_ends_inside_a_message_come_back_as_they_were(row: Format, tmp_path: Path) -> None:
+    texts = ['[2,\r\n "a"]', "a\n\n\nb", "\r", "\n", "x\ry\r", "\r\n\r\n", '"\n"']
+    frames = [
+        Frame(seq=n, at_us=10**15 + n, link="l", kind=Kind.TEXT, sender=Side.CSMS, text=text)
+        for n, text in enumerate(texts, 1)
+    ]
+    out = tmp_path / f"out{row.suffixes[0] if row.suffixes else ''}"
+    assert row.write is not None
+    row.write(frames, out)
+    assert [frame.text for frame in read(out)[1]] == texts
 
 
 # ── HAR ──────────────────────────────────────────────────────────────────────────────────────────
@@ -474,6 +489,59 @@ def test_whatever_a_file_holds_ends_in_counted_lines_or_one_clear_sentence(tmp_p
     assert [told for told in sentences if len(told[1]) < 10 or "\n" in told[1]] == []
 
 
+PEAK = """
+import re, sys
+from pathlib import Path
+from twin.io.formats import CaptureError, open_capture
+try:
+    reading = open_capture(Path(sys.argv[1]), format=sys.argv[2])
+    counts = sum(1 for _ in reading.frames), reading.report.lines
+except CaptureError:
+    counts = -1, -1
+# not ru_maxrss, which a new process inherits
+print(*counts, re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def peak(path: Path, name: str) -> tuple[int, int, int]:
+    """Frames, lines and the most memory in KiB of reading a file in a process of its own."""
+    done = subprocess.run(
+        (sys.executable, "-c", PEAK, str(path), name), capture_output=True, text=True, timeout=280, check=True
+    )
+    frames, lines, peak_kib = map(int, done.stdout.split())
+    return frames, lines, peak_kib
+
+
+DENSE = {  # what takes most memory for its size, in each format of one text
+    "har": (b'{"log":{"creator":1,"entries":[[]', b",[]", b"]}}"),
+    "debugkit": (b'{"events":[[]', b",[]", b"]}"),
+    "cmstable": (b"", f"01/02/2026 10:00:00 | CP | {CALL} | {ANSWER}\n".encode(), b""),
+    "fragment": (b"", b"[2,\n", b""),
+    "csv": ((",".join(COLUMNS) + "\n").encode(), b'"\n', b""),
+    "peersession": (b"", b"{}\n" + b"[" * 400 + b"\n", b""),
+    "open-ocpp-trace": (b"", b"{}\n" + b"[" * 400 + b"\n", b""),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_the_densest_file_takes_bounded_memory(name: str, tmp_path: Path) -> None:
+    """What may be held whole is limited (``MOST_WHOLE_BYTES``); parsed it takes so many times as much."""
+    path = tmp_path / "dense"
+    head, middle, tail = DENSE[name]
+    path.write_bytes(head + middle * ((2 << 20) // len(middle)) + tail)
+    assert peak(path, name)[2] < 60_000 + 40 * 2048
+
+
+@pytest.mark.parametrize("name", ["har", "debugkit", "cmstable"])
+def test_what_is_too_large_to_be_held_whole_is_not_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    head, _, _ = DENSE[name]
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(MOST_WHOLE_BYTES + 1)
+    assert peak(path, name)[::2] < (0, 100_000)
+
+
 @pytest.mark.slow
 def test_two_hundred_megabytes_are_read_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "big.log"
@@ -482,15 +550,7 @@ def test_two_hundred_megabytes_are_read_in_little_memory(tmp_path: Path) -> None
     with path.open("wb") as file:
         for number in range(200 << 20 >> 20):
             file.write(noise * ((1 << 20) // len(noise) - 4) + line.replace(b"a1", b"a%d" % number) * 4)
-    script = (
-        "import sys, resource; from pathlib import Path; from twin.io.formats import open_capture\n"
-        "reading = open_capture(Path(sys.argv[1])); count = sum(1 for _ in reading.frames)\n"
-        "print(count, reading.report.lines, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    done = subprocess.run(
-        (sys.executable, "-c", script, str(path)), capture_output=True, text=True, timeout=280, check=True
-    )
-    frames, lines, peak_kb = map(int, done.stdout.split())
+    frames, lines, peak_kib = peak(path, "textlog")
     assert frames == 800  # 200 CALLs, each four times by one logger: none is a copy
     assert lines > 20_000
-    assert peak_kb < 400_000
+    assert peak_kib < 400_000

@@ -15,7 +15,14 @@ from twin.io.formats.jsonlines import numbered_lines, shown
 from twin.io.formats.jsonscan import Scanner
 from twin.io.formats.senders import Senders
 from twin.io.formats.textlog_times import LogTime, Zone, asked_zone, modal_zone, payload_times
-from twin.io.reading import FRAME_START, CaptureError, Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import (
+    FRAME_START,
+    Format,
+    ImportReport,
+    Reading,
+    ReadOptions,
+    refuse_larger,
+)
 from twin.model import Call, Frame, Kind
 from twin.protocol.codec import parse
 from twin.protocol.timestamps import parse_stamp
@@ -25,7 +32,6 @@ _ISO = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d
 _CELLS = re.compile(r"\s*[|\t;,]\s*")
 _NAMED = re.compile(r"[\w.:-]{1,60}")
 _ROWS_SEEN = 200  # of the head
-MOST_BYTES = 256 << 20  # all rows are held, for the last one may be the first
 
 
 class _Row(msgspec.Struct):
@@ -47,8 +53,7 @@ def sniff(path: Path, head: bytes) -> float:
 def read(path: Path, options: ReadOptions) -> Reading:
     """Frames oldest first; an unknown time zone is a CaptureError."""
     zone = asked_zone(options.log_timezone) if options.log_timezone else None
-    if path.stat().st_size > MOST_BYTES:
-        raise CaptureError(f"{path} is larger than {MOST_BYTES >> 20} MiB: export a shorter time")
+    refuse_larger(path, "export a shorter time")  # all rows are held, for the last one may be the first
     report = ImportReport()
     return Reading(format="cmstable", frames=_frames(path, zone, report), report=report)
 

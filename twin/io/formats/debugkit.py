@@ -11,11 +11,10 @@ from typing import Any
 
 from twin.io.formats.jsonlines import is_unicode, mended, numbered_records, shown
 from twin.io.formats.senders import Senders
-from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import MOST_WHOLE_BYTES, CaptureError, Format, ImportReport, Reading, ReadOptions
 from twin.model import Frame, Kind, Side
 from twin.protocol.timestamps import parse_stamp
 
-MOST_BYTES = 256 << 20  # of a trace that is one JSON value; its own tools stop at 10 MiB
 _DIRECTIONS = {"CS_TO_CSMS": Side.STATION, "CSMS_TO_CS": Side.CSMS}  # "CS" is the station here
 _MILLISECONDS_FROM = 1e11  # a number below is seconds since 1970
 _TYPES = (2, 3, 4)
@@ -121,7 +120,7 @@ def _events(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str, A
 def _whole(path: Path) -> Any:
     """The file as one JSON value; ``None`` where it is lines."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MOST_WHOLE_BYTES:  # its own tools stop at 10 MiB
             return None
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError):

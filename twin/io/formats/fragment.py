@@ -18,7 +18,7 @@ from twin.io.reading import FRAME_START, Format, ImportReport, Reading, ReadOpti
 from twin.model import Frame, Kind
 from twin.protocol.codec import parse
 
-_MOST_LINES = 200_000
+_MOST_BYTES = 4 << 20  # more is no fragment
 
 
 def sniff(path: Path, head: bytes) -> float:
@@ -82,8 +82,10 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
 
 
 def _first(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
-    for count, (number, line) in enumerate(numbered_lines(path, report)):
-        if count < _MOST_LINES:
+    size = 0
+    for number, line in numbered_lines(path, report):
+        size += len(line)
+        if size <= _MOST_BYTES:
             yield number, line
         else:
             report.unused_line(number, shown(line), "longer than any fragment")

@@ -16,11 +16,10 @@ from msgspec.structs import replace
 
 from twin.io.formats.jsonlines import is_unicode, shown
 from twin.io.formats.peersession import station_of
-from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import CaptureError, Format, ImportReport, Reading, ReadOptions, refuse_larger
 from twin.model import Frame, Kind, Side
 from twin.protocol.timestamps import parse_stamp
 
-MOST_BYTES = 512 << 20
 _SENDERS = {"send": Side.STATION, "receive": Side.CSMS}
 _KINDS = {1: Kind.TEXT, 2: Kind.BINARY, 8: Kind.CLOSE, 9: Kind.PING, 10: Kind.PONG}
 
@@ -58,8 +57,7 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise CaptureError(f"{path} is larger than {MOST_BYTES >> 20} MiB: export fewer entries")
+        refuse_larger(path, "export fewer entries, without the bodies of answers")
         document = json.loads(path.read_bytes().decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError) as error:
         raise CaptureError(f"{path} is no whole JSON document: {error}; export it again") from error

@@ -13,8 +13,10 @@ from twin.io.reading import MAX_TEXT, UTF16_MARKS, CaptureError, ImportReport
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # a pair is one character of a Python text
 
 
-def numbered_lines(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(path: Path, report: ImportReport, *, exact: bool = False) -> Iterator[tuple[int, bytes]]:
     """The non-blank lines of a file without their line ends, numbered from 1 and counted in ``report.lines``.
+
+    With ``exact`` also the blank ones, and nothing but the LF is taken from any.
 
     Only LF ends a line. One above ``MAX_TEXT`` bytes is passed over piece by piece and reported. A file in
     UTF-16 with its mark, as PowerShell writes, gives the same text in UTF-8. A file that cannot be opened or
@@ -32,9 +34,9 @@ def numbered_lines(path: Path, report: ImportReport) -> Iterator[tuple[int, byte
                         rest = file.readline(MAX_TEXT)
                     report.lines += 1
                     report.unused_line(number, shown(line), "longer than 16 MiB")
-                elif not line.isspace():
+                elif exact or not line.isspace():
                     report.lines += 1
-                    yield number, line.rstrip(b"\r\n")
+                    yield number, line.removesuffix(b"\n") if exact else line.rstrip(b"\r\n")
     except OSError as error:
         raise CaptureError(f"{path}: {error.strerror or error}") from error
 

@@ -129,9 +129,9 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
     csv.field_size_limit(MAX_TEXT)
     held: list[str] = []
     size = quotes = 0
-    for number, line in numbered_lines(path, report):
+    for number, line in numbered_lines(path, report, exact=True):
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
-        if number == 1:
+        if number == 1 or (not held and not text.strip()):
             report.lines -= 1
             continue
         held.append(text)
