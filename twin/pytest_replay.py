@@ -23,9 +23,9 @@ from twin.io.replay_setup import Told, checked_target, told
 from twin.io.replaying import Hook
 from twin.io.targets import NotAllowedError
 from twin.model import Frame
+from twin.protocol.timestamps import SECOND_US
 from twin.report.replayed import as_text
 
-_US_PER_S = 1_000_000
 _OVERRIDES = ("csms", "expect_calls", "gate_timeout", "late", "output", "password", "policy", "station_id",
               "stimulus", "tags", "timing")  # fmt: skip
 
@@ -137,8 +137,8 @@ class Replays:
             timing=wanted["timing"],
             expect_calls=wanted.get("expect_calls", False),
             policy=Policy(wanted["policy"]),
-            gate_us=int(wanted["gate_timeout"] * _US_PER_S),
-            late_us=int(wanted.get("late", 5.0) * _US_PER_S),
+            gate_us=int(wanted["gate_timeout"] * SECOND_US),
+            late_us=int(wanted.get("late", 5.0) * SECOND_US),
             rules=self.told.rules,
             tags=wanted.get("tags", who.tags),
             output=str(wanted.get("output", "")),

@@ -15,6 +15,7 @@ from twin.report.words import plain_lines
 
 _held: list[object] = []  # files that live as long as the program
 CLEAN, FINDINGS, USAGE, UNREADABLE, REFUSED, INTERNAL = 0, 1, 2, 3, 4, 70
+LONGEST_S = 7 * 86_400  # that an option may name in seconds
 
 
 def note(text: str) -> None:

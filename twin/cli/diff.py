@@ -1,25 +1,25 @@
 """twin diff: compare two captures, cut a divergence down, learn what differs between two equal runs."""
 
 import sys
-import tomllib
 from pathlib import Path
 
-from twin.cli.common import FINDINGS, USAGE, fail, frames_of, note, opened, say, say_json
+from twin.cli.common import FINDINGS, LONGEST_S, USAGE, fail, frames_of, note, opened, say, say_json
 from twin.engine.replay.diff import Comparison
 from twin.engine.replay.diff import diff as compare
 from twin.engine.replay.evidence import Result, evidence_of
-from twin.engine.replay.fields import Matchers, rules_of
+from twin.engine.replay.fields import Matchers
 from twin.engine.replay.noise import as_toml, learn
 from twin.engine.replay.outcome import Diff
 from twin.engine.replay.shrinking import Shrunk, shrink
 from twin.io.capture import write_capture
+from twin.io.replay_setup import told
 from twin.model import Frame
+from twin.protocol.timestamps import SECOND_US
 from twin.report import replayed_html
 from twin.report.replayed import as_json as result_json
 from twin.report.replayed import as_text, headline
 
 _TIMES = {"auto": None, "compare": True, "ignore": False}
-_US_PER_S = 1_000_000
 
 
 def diff(
@@ -40,7 +40,9 @@ def diff(
     if learned:
         say(as_toml(learn(left, right, rules), (recorded.name, replayed.name)).rstrip())
         return 0
-    late_us = int(late * _US_PER_S)
+    if not 0 <= late <= LONGEST_S:
+        raise fail(f"--late {late}: expected seconds, 0 to {LONGEST_S:,}", USAGE)
+    late_us = int(late * SECOND_US)
     found = compare(
         left, right, rules, Comparison(timed=_TIMES[times], late_us=late_us, answer_late_us=late_us)
     )
@@ -67,12 +69,10 @@ def diff(
 
 
 def _rules(path: Path | None) -> Matchers:
-    if path is None:
-        return Matchers()
     try:
-        return Matchers(rules_of(tomllib.loads(path.read_text(encoding="utf-8")), path.name))
-    except (OSError, ValueError) as error:
-        raise fail(f"{path}: {getattr(error, 'strerror', None) or error}", USAGE) from error
+        return Matchers(told(Path.cwd(), matchers=path).rules)
+    except ValueError as error:
+        raise fail(str(error), USAGE) from error
 
 
 def _shrink(

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from twin.cli.common import FINDINGS, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json
+from twin.cli.common import FINDINGS, LONGEST_S, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json
 from twin.cli.replay_many import play_all
 from twin.engine.replay.baseline import against, document_of
 from twin.engine.replay.evidence import Result
@@ -25,12 +25,10 @@ from twin.io.replay_setup import Told, checked_target, told
 from twin.io.replaying import command_hook
 from twin.io.targets import UNREADABLE_TEXT, NotAllowedError, Target, dangerous
 from twin.model import Frame, Side
+from twin.protocol.timestamps import SECOND_US
 from twin.report import replayed_html, replayed_junit
 from twin.report.replayed import as_json as result_json
 from twin.report.replayed import as_text, summary_json, summary_text
-
-_SECOND_US = 1_000_000
-_LONGEST_S = 7 * 86_400
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +111,8 @@ def _checked_timing(options: Options) -> Timing:
     if timing.virtual and live:
         raise fail("--timing virtual jumps over time: add --to recorded, or take original", USAGE)
     for name, value in (("--late", options.late), ("--gate-timeout", options.gate_timeout)):
-        if not 0 <= value <= _LONGEST_S:
-            raise fail(f"{name} {value}: expected seconds, 0 to {_LONGEST_S:,}", USAGE)
+        if not 0 <= value <= LONGEST_S:
+            raise fail(f"{name} {value}: expected seconds, 0 to {LONGEST_S:,}", USAGE)
     if options.stimulus:
         try:
             command_hook(options.stimulus)
@@ -165,8 +163,8 @@ def _jobs(
                     shift=options.payload_time == "shift",
                     expect_calls=options.expect_calls,
                     policy=Policy(options.policy),
-                    gate_us=int(options.gate_timeout * _SECOND_US),
-                    late_us=int(options.late * _SECOND_US),
+                    gate_us=int(options.gate_timeout * SECOND_US),
+                    late_us=int(options.late * SECOND_US),
                     stimulus=options.stimulus or "",
                     require_stimuli=options.require_stimuli,
                     prologue=options.prologue,

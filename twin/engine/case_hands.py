@@ -5,9 +5,9 @@ from typing import Protocol
 
 from twin.certificate.case_words import Applies, Case, Doing, Needs
 from twin.engine.station import Act, Behaviour
+from twin.protocol.timestamps import SECOND_US
 
-_SECOND_US = 1_000_000
-_POWER_US = 5 * _SECOND_US
+_POWER_US = 5 * SECOND_US
 
 
 class Hands(Protocol):

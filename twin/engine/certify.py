@@ -23,12 +23,12 @@ from twin.engine.machine import Command
 from twin.engine.station import PROFILES, Behaviour, Station
 from twin.engine.virtual import converse
 from twin.model import Fault, Finding, Frame, Kind, Severity
+from twin.protocol.timestamps import SECOND_US
 
-_SECOND_US = 1_000_000
-_MINUTE_US = 60 * _SECOND_US
+_MINUTE_US = 60 * SECOND_US
 _DAY_US = 1_440 * _MINUTE_US
 _HOP_US = 40_000
-VIRTUAL_START_US = 1_767_225_600 * _SECOND_US  # 2026-01-01T00:00:00Z: a virtual run needs some day
+VIRTUAL_START_US = 1_767_225_600 * SECOND_US  # 2026-01-01T00:00:00Z: a virtual run needs some day
 STATION_ID = "OTMK-TWIN"
 
 # Rules that say the same as a case: what they find against the station contradicts it.
@@ -251,7 +251,7 @@ def judge(case: Case, examiner: Examiner, frames: Sequence[Frame], variant: str 
         verdict = CaseVerdict.PASSED
     else:
         why = next((result.why for result in results if result.why), "the traffic does not show the case")
-    took_s = (frames[-1].at_us - frames[0].at_us) / _SECOND_US if frames else 0.0
+    took_s = (frames[-1].at_us - frames[0].at_us) / SECOND_US if frames else 0.0
     return Examined(
         case_id=case.id,
         name=case.name,

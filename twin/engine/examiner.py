@@ -35,8 +35,8 @@ from twin.engine.machine import Command, Send
 from twin.model import Call, CallResult, Side
 from twin.protocol import codec
 from twin.protocol.config_keys import same_value
+from twin.protocol.timestamps import SECOND_US
 
-_SECOND_US = 1_000_000
 _PATIENCE_S = 90
 _BOOT_S = 600  # what a station may take to be there
 _QUIET_S = 4  # after its last message a station has said what it had to say
@@ -233,7 +233,7 @@ class Examiner:
             return "no BootNotification came"
         for _ in range(_PATIENCE_S // _QUIET_S):
             yield from self._sleep(_QUIET_S)
-            if self._now_us - self._said.heard[-1].at_us >= _QUIET_S * _SECOND_US:
+            if self._now_us - self._said.heard[-1].at_us >= _QUIET_S * SECOND_US:
                 break
         missing = yield from self._read()
         if missing:
@@ -398,7 +398,7 @@ class Examiner:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _within(self, seconds: int, so: Callable[[], bool]) -> _Until:
-        return _Until(so, self._now_us + seconds * _SECOND_US)
+        return _Until(so, self._now_us + seconds * SECOND_US)
 
     def _sleep(self, seconds: int) -> Generator[_Until, bool, None]:
         yield self._within(seconds, lambda: False)

@@ -10,10 +10,10 @@ from twin.engine.station import Persist
 from twin.io import clock, websocket
 from twin.io.websocket import Socket
 from twin.model import Frame, Kind, Side
+from twin.protocol.timestamps import SECOND_US
 
 type Dial = Callable[[websocket.Peer], Any]
 
-_SECOND_US = 1_000_000
 _NO_CLOSE = 1006
 
 
@@ -32,7 +32,7 @@ class Pace:
         return self._began.wall_us + int(passed_us * self._speed)
 
     def wait_s(self, due_us: int) -> float:
-        return max(0.0, (due_us - self.now_us()) / _SECOND_US / self._speed)
+        return max(0.0, (due_us - self.now_us()) / SECOND_US / self._speed)
 
 
 class FrameLog:

@@ -21,8 +21,7 @@ from twin.io.targets import Target
 from twin.io.websocket import LinkError
 from twin.model import Frame, Side
 from twin.protocol import codec
-
-_SECOND_US = 1_000_000
+from twin.protocol.timestamps import SECOND_US
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     expect_calls: bool = False
     policy: Policy = Policy.STRICT
     gate_us: int = GATE_US
-    late_us: int = 5 * _SECOND_US
+    late_us: int = 5 * SECOND_US
     stimulus: str = ""
     require_stimuli: bool = False
     prologue: bool = True
@@ -185,7 +184,7 @@ def _facts(outcome: Outcome, *, require_stimuli: bool) -> dict[str, Any]:
 
 
 def _span_s(frames: list[Frame]) -> float:
-    return (frames[-1].at_us - frames[0].at_us) / _SECOND_US if frames else 0.0
+    return (frames[-1].at_us - frames[0].at_us) / SECOND_US if frames else 0.0
 
 
 def lateness(late_us: list[int]) -> dict[str, float] | None:

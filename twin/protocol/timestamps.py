@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
+SECOND_US = 1_000_000
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,12}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )

@@ -17,8 +17,8 @@ from twin.engine.replay.links import Ends, link_divergences
 from twin.engine.replay.outcome import Change, Diff, Divergence
 from twin.engine.replay.streams import Item, names_of, short, streams_of
 from twin.model import Frame, Side
+from twin.protocol.timestamps import SECOND_US
 
-_SECOND_US = 1_000_000
 _AHEAD = 1 << 60  # before everything, a prologue too
 _FAR = 0.9  # alike, and so far apart in time that one is late
 _LASTING = frozenset({How.EXACT, How.BOUND, How.SET, How.TYPE, How.REGEX})
@@ -33,8 +33,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     timed: bool | None = None
-    late_us: int = 5 * _SECOND_US
-    answer_late_us: int = 5 * _SECOND_US
+    late_us: int = 5 * SECOND_US
+    answer_late_us: int = 5 * SECOND_US
     ends: Ends = Ends.ALL
 
 
@@ -108,7 +108,7 @@ def _same_pace(left: list[Frame], right: list[Frame]) -> bool:
     if not left or not right:
         return False
     ours, theirs = (side[-1].at_us - side[0].at_us for side in (left, right))
-    return abs(ours - theirs) <= max(2 * _SECOND_US, max(ours, theirs) // 50)
+    return abs(ours - theirs) <= max(2 * SECOND_US, max(ours, theirs) // 50)
 
 
 def _strays(recorded: Recording, replayed: Recording) -> list[Divergence]:
@@ -248,7 +248,7 @@ class _Comparing:
                 times = Change("answer", _seconds(took), _seconds(takes), "time")
                 return _divergence("early", stream, old, new, (times,))
         if self.timed and abs(late_us := self._late_us(old, new)) > self.how.late_us:
-            times = Change("request", "+0 s", f"{late_us / _SECOND_US:+g} s", "time")
+            times = Change("request", "+0 s", f"{late_us / SECOND_US:+g} s", "time")
             return _divergence("late" if late_us > 0 else "early", stream, old, new, (times,))
         return None
 
@@ -294,4 +294,4 @@ def _seq(item: Item | None, *, of_answer: bool) -> int | None:
 
 
 def _seconds(us: int) -> str:
-    return f"{us / _SECOND_US:g} s"
+    return f"{us / SECOND_US:g} s"

@@ -18,9 +18,8 @@ import msgspec
 from twin.engine.replay.binding import LOCATIONS, SPOTS, Space
 from twin.protocol.actions import ACTIONS
 from twin.protocol.fold import TIME_FIELDS
-from twin.protocol.timestamps import parse_stamp
+from twin.protocol.timestamps import SECOND_US, parse_stamp
 
-_SECOND_US = 1_000_000
 _BUILT_IN = "built in"
 _DEEPEST = 40  # no schema of OCPP 1.6 nests deeper than ten
 _encode = msgspec.json.Encoder().encode
@@ -228,7 +227,7 @@ def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
         ours, theirs = parse_stamp(recorded.value), parse_stamp(live.value)
         if ours is None or theirs is None:
             return True
-        most_us = matcher.tolerance * _SECOND_US
+        most_us = matcher.tolerance * SECOND_US
         moved_us = live_us - recorded_us
         apart_us = theirs.at_us - ours.at_us
         return abs(apart_us) <= most_us or abs(apart_us - moved_us) <= most_us

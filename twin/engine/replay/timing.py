@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from twin.model import Frame
+from twin.protocol.timestamps import SECOND_US
 
-_SECOND_US = 1_000_000
 _FASTEST, _LONGEST_GAP_S = 10_000.0, 86_400.0
 HELP = "causal, original, xN, max-gap=SECONDS or virtual"
 
@@ -40,7 +40,7 @@ def timing_of(text: str) -> Timing:
         return Timing("original", speed=_number(text, text[1:], _FASTEST))
     if text.startswith("max-gap="):
         gap_s = _number(text, text.removeprefix("max-gap="), _LONGEST_GAP_S)
-        return Timing("original", max_gap_us=int(gap_s * _SECOND_US))
+        return Timing("original", max_gap_us=int(gap_s * SECOND_US))
     raise ValueError(f"{text!r} is none of {HELP}")
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from twin.engine.station.core import SECOND_US
 from twin.engine.station.points import Authorization, Point
 from twin.engine.station.records import Outgoing, Tx
 from twin.engine.station.transacting import Transacting, until_us
+from twin.protocol.timestamps import SECOND_US
 
 
 class Authorizing(Transacting):

@@ -18,9 +18,8 @@ from twin.engine.station.switches import Behaviour
 from twin.engine.station.uplink import Uplink
 from twin.model import Call
 from twin.protocol.state import Registration
-from twin.protocol.timestamps import format_us
+from twin.protocol.timestamps import SECOND_US, format_us
 
-SECOND_US = 1_000_000
 _HOUR_US = 3_600 * SECOND_US
 
 type Timer = tuple[str, int]

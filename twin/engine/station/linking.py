@@ -1,10 +1,10 @@
 """The link: lost, found again, and what is said then (3.7, 4.9)."""
 
 from twin.engine.machine import Close, Connect
-from twin.engine.station.core import SECOND_US
 from twin.engine.station.records import Outgoing
 from twin.engine.station.sending import Sending
 from twin.protocol.state import Registration
+from twin.protocol.timestamps import SECOND_US
 
 
 class Linking(Sending):

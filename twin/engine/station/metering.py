@@ -3,11 +3,11 @@
 import msgspec
 
 from twin.engine.station import samples
-from twin.engine.station.core import SECOND_US
 from twin.engine.station.plant import NEVER_US, Reading
 from twin.engine.station.points import Point
 from twin.engine.station.records import Tx
 from twin.engine.station.telling import Telling
+from twin.protocol.timestamps import SECOND_US
 
 _DAY_US = 86_400 * SECOND_US
 

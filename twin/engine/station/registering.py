@@ -3,10 +3,9 @@
 from typing import Any
 
 from twin.engine.station.authorizing import Authorizing
-from twin.engine.station.core import SECOND_US
 from twin.engine.station.records import Outgoing
 from twin.protocol.state import Registration
-from twin.protocol.timestamps import parse_stamp
+from twin.protocol.timestamps import SECOND_US, parse_stamp
 
 _ACCEPTED_WAIT_US = 60 * SECOND_US  # Boot unanswered or refused with interval 0: the station's own back-off
 

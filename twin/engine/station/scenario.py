@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from twin.engine.station.plant import Act, Car
+from twin.protocol.timestamps import SECOND_US
 
-_SECOND_US = 1_000_000
 _MOST_ACTS = 100_000
 _CLOCK_PARTS = 3
 
@@ -109,8 +109,8 @@ def _us(moment: Moment, random: Callable[[], float]) -> int:
         low, high = (_seconds(end) for end in moment)
         if high < low:
             raise ValueError(f"{list(moment)} ends before it begins")
-        return int((low + (high - low) * random()) * _SECOND_US)
-    return int(_seconds(moment) * _SECOND_US)
+        return int((low + (high - low) * random()) * SECOND_US)
+    return int(_seconds(moment) * SECOND_US)
 
 
 def _seconds(moment: float | str) -> float:

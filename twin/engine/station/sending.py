@@ -3,11 +3,11 @@
 from typing import Any
 
 from twin.engine.machine import Send
-from twin.engine.station.core import SECOND_US
 from twin.engine.station.records import Outgoing, Queued
 from twin.engine.station.registering import Registering
 from twin.model import CallResult
 from twin.protocol.state import Registration
+from twin.protocol.timestamps import SECOND_US
 
 _ACCEPTED_WAIT_US = 60 * SECOND_US  # Boot unanswered or refused with interval 0: the station's own back-off
 _TIMEOUT_S = 60  # where MessageTimeout is 0: a station that waits for no answer would never boot again

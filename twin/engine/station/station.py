@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 from twin.engine.machine import Send
 from twin.engine.station import answers
-from twin.engine.station.core import SECOND_US, Timer
+from twin.engine.station.core import Timer
 from twin.engine.station.linking import Linking
 from twin.engine.station.plant import Act
 from twin.engine.station.points import EV_DISCONNECTED, Point
 from twin.model import Call
 from twin.protocol import codec
 from twin.protocol.state import Registration
+from twin.protocol.timestamps import SECOND_US
 
 _RESET_US = {"Soft": 60 * SECOND_US, "Hard": 5 * SECOND_US}
 _MOST_ANSWERS = 256  # CALLs of the CSMS that wait for their answer; more are dropped

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from twin.engine.station.core import SECOND_US
 from twin.engine.station.metering import Metering
 from twin.engine.station.plant import NEVER_US, Reading
 from twin.engine.station.points import Point
 from twin.engine.station.records import Queued, Tx
-from twin.protocol.timestamps import parse_stamp
+from twin.protocol.timestamps import SECOND_US, parse_stamp
 
 _MOST_CACHED = 1024
 

@@ -9,10 +9,10 @@ from twin.io.formats.textlog_shapes import SENDERS, SENT
 from twin.io.reading import ImportReport
 from twin.model import Call
 from twin.protocol.codec import parse
+from twin.protocol.timestamps import SECOND_US
 
 _HELD = 32  # messages within which a second logger's copy is looked for
 _REMEMBERED = 4096  # messages that a quotation may repeat
-_SECOND_US = 1_000_000
 _MESSAGE_ID = re.compile(r'\[\s{0,8}([234])\s{0,8},\s{0,8}"([^"\\]{0,80})"')
 _ELISION = "..."
 
@@ -50,7 +50,7 @@ def _is_copy(item: Item, other: Item) -> bool:
     if (item.shape.name in other.heard and not item.shape.quotes) or _contradicts(item, other):
         return False
     quoted = item.shape.quotes or other.shape.quotes
-    if not quoted and item.time and other.time and abs(item.time.local_us - other.time.local_us) > _SECOND_US:
+    if not quoted and item.time and other.time and abs(item.time.local_us - other.time.local_us) > SECOND_US:
         return False
     if "reconstructed" in item.marks or "reconstructed" in other.marks:
         return key_of(item.text) == key_of(other.text) != ("", "") or _same_call(item.text, other.text)

@@ -15,12 +15,13 @@ from twin.protocol.fold.payloads import (
     word,
 )
 from twin.protocol.state import Registration, ResetAsked, Source, StationState, Wait
+from twin.protocol.timestamps import SECOND_US
 
 _REMEMBERED_BOOTS = 8
 _MOST_TRIGGERS = 32
 _MOST_SAMPLES = 16  # of a clock's offset in one window: then only a better one counts
 # A StatusNotification for each connector, one at a time, each a round trip and a second; at least 30 s.
-_CONNECTORS, _MOST_CONNECTORS, _LEAST_STATUSES_US = 20, 256, 30 * waits.SECOND_US  # 20 where it is unknown
+_CONNECTORS, _MOST_CONNECTORS, _LEAST_STATUSES_US = 20, 256, 30 * SECOND_US  # 20 where it is unknown
 
 
 def called(state: StationState, event: Event) -> StationState:
@@ -80,7 +81,7 @@ def answered(state: StationState, event: Event) -> StationState:
     interval_s = integer(payload.get("interval"))
     retry_us = None
     if registration is not Registration.ACCEPTED and interval_s is not None:
-        retry_us = event.at_us + interval_s * waits.SECOND_US
+        retry_us = event.at_us + interval_s * SECOND_US
     rejected = registration is Registration.REJECTED
     state = replace(
         state,
@@ -100,7 +101,7 @@ def answered(state: StationState, event: Event) -> StationState:
         if state.reset is not None and state.reset.at_us >= before_us:
             state = _stops_owed(state, event, state.reset)
         connectors = min(state.count_in_force("NumberOfConnectors") or _CONNECTORS, _MOST_CONNECTORS)
-        each_us = (event.took_us or 0) + waits.SECOND_US
+        each_us = (event.took_us or 0) + SECOND_US
         within_us = max(_LEAST_STATUSES_US, (1 + connectors) * each_us)
         state = waits.begin(state, Wait.STATUSES, event, within_us)
     state = waits.begin(state, Wait.HEARTBEAT, event, waits.DAY_US)
@@ -158,7 +159,7 @@ def told_time(state: StationState, event: Event, told_us: int | None) -> Station
     What follows at once after a failure or a long wait has waited too, and says nothing of the clock.
     """
     clock = state.clock
-    if told_us is None or event.frame is None or event.at_us - state.freed_us < waits.SECOND_US:
+    if told_us is None or event.frame is None or event.at_us - state.freed_us < SECOND_US:
         return state
     offset_us = told_us - event.at_us
     if clock.station_us is not None and offset_us <= clock.station_us and clock.samples >= _MOST_SAMPLES:

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from twin.model import Event, Kind, Side
 from twin.protocol.fold import waits
 from twin.protocol.state import Outage, Socket, StationState, Wait
+from twin.protocol.timestamps import SECOND_US
 
 _REMEMBERED_ATTEMPTS = 8
 _REMEMBERED_OUTAGES = 16
@@ -50,7 +51,7 @@ def opened(state: StationState, event: Event) -> StationState:
         allowed_s = (state.count_in_force("HeartbeatInterval") or _HEARTBEAT_S) + (
             state.count_in_force("MessageTimeout") or _TIMEOUT_S
         )
-        state = waits.begin(state, Wait.OLD_LINK_ENDS, event, allowed_s * waits.SECOND_US)
+        state = waits.begin(state, Wait.OLD_LINK_ENDS, event, allowed_s * SECOND_US)
     return state
 
 
@@ -94,7 +95,7 @@ def noted(state: StationState, event: Event) -> StationState:
     kind = event.frame.kind if event.frame else None
     if kind is Kind.PING and event.sender is Side.CSMS:
         within_s = state.count_in_force("MessageTimeout") or _TIMEOUT_S
-        return waits.begin(state, Wait.PONG, event, within_s * waits.SECOND_US)
+        return waits.begin(state, Wait.PONG, event, within_s * SECOND_US)
     if kind is Kind.PONG and event.sender is Side.STATION:
         return waits.end(state, Wait.PONG)
     return state

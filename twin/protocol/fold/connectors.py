@@ -16,6 +16,7 @@ from twin.protocol.fold.payloads import (
     word,
 )
 from twin.protocol.state import Availability, Connector, StationState, Wait
+from twin.protocol.timestamps import SECOND_US
 
 _REMEMBERED_CHANGES = 8
 # 7.7: charging, or held up while charging: a transaction must be open
@@ -140,8 +141,8 @@ def _preparing(state: StationState, event: Event, connector_id: int, status: str
         return state
     if state.transaction_on(connector_id) is not None:
         return state
-    within_us = timeout_s * waits.SECOND_US
-    within_us += max(2 * waits.SECOND_US, within_us // 20)
+    within_us = timeout_s * SECOND_US
+    within_us += max(2 * SECOND_US, within_us // 20)
     return waits.begin(
         state, Wait.LEAVES_PREPARING, event, within_us, key=connector_id, connector_id=connector_id
     )

@@ -33,6 +33,7 @@ from twin.protocol.state import (
     Verdict,
     Wait,
 )
+from twin.protocol.timestamps import SECOND_US
 
 BOOT_REASONS = ("PowerLoss", "Reboot")  # 7.36: the station was gone
 _STOPS = (
@@ -233,8 +234,8 @@ def remote_start_answered(state: StationState, event: Event) -> StationState:
     timeout_s = state.count_in_force("ConnectionTimeOut")
     if not timeout_s:
         return state
-    within_us = timeout_s * waits.SECOND_US
-    within_us += max(5 * waits.SECOND_US, within_us // 20)  # Authorize first, then Preparing
+    within_us = timeout_s * SECOND_US
+    within_us += max(5 * SECOND_US, within_us // 20)  # Authorize first, then Preparing
     return waits.begin(
         state, Wait.START_AFTER_REMOTE, event, within_us, key=connector_id, connector_id=connector_id
     )
@@ -331,8 +332,8 @@ def _wait_for_resend(state: StationState, event: Event, failed: Failing) -> Stat
     attempts = state.count_in_force("TransactionMessageAttempts")
     if failed.link_ended or not interval_s or attempts is None or failed.attempts >= attempts:
         return state
-    within_us = interval_s * failed.attempts * waits.SECOND_US
-    within_us += within_us // 10 + 5 * waits.SECOND_US
+    within_us = interval_s * failed.attempts * SECOND_US
+    within_us += within_us // 10 + 5 * SECOND_US
     return waits.begin(state, Wait.RESEND, event, within_us, key=failed.seq)
 
 

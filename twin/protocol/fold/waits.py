@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from twin.model import Awaited, Event, EventKind, Side
 from twin.protocol.fold.payloads import newest
 from twin.protocol.state import Registration, StationState, Wait
+from twin.protocol.timestamps import SECOND_US
 
-SECOND_US = 1_000_000
 DAY_US = 24 * 3600 * SECOND_US
 _MOST = 512
 _UNREGISTERED = frozenset({Registration.SENT, Registration.PENDING, Registration.REJECTED})  # 4.2
