@@ -42,7 +42,7 @@ demo: $(INSTALLED) ## record, check, replay and plot a charging station's traffi
 	@$(PY) -m demo $(ARGS)
 
 test: $(INSTALLED) ## every test; ARGS="-k replay" chooses, JOBS=0 runs them one by one
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED) ## style, types, layers, and the house tests
 	@$(PY) -m ruff check

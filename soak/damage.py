@@ -1,4 +1,7 @@
-"""R10: every bit of a sealed segment of 64 KiB flipped, and a cut at every byte of its last 4 KiB."""
+"""R10: every bit of a sealed segment of 64 KiB flipped, and a cut at every byte of its last 4 KiB.
+
+Quickly: a segment of 4 KB, of each byte one bit.
+"""
 
 import tempfile
 from pathlib import Path
@@ -24,7 +27,7 @@ def run(quick: bool) -> dict[str, Any]:
         writing.close()
         path = segments_of(folder / "c")[0]
         whole = path.read_bytes()
-        flips = flipped(folder / "c", path, whole)
+        flips = flipped(folder / "c", path, whole, quick=quick)
         cuts = 0
         for size in range(len(whole) - 4096 if len(whole) > 4096 else 0, len(whole)):
             path.write_bytes(whole[:size])
@@ -33,10 +36,10 @@ def run(quick: bool) -> dict[str, Any]:
     return {"segment_bytes": len(whole), "bits_flipped": flips, "cuts": cuts, "undetected": 0}
 
 
-def flipped(capture: Path, path: Path, whole: bytes) -> int:
+def flipped(capture: Path, path: Path, whole: bytes, *, quick: bool) -> int:
     flips = line = 0
     for place in range(len(whole)):
-        for bit in range(8):
+        for bit in (place % 8,) if quick else range(8):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
             assert verify(capture).problems, f"bit {bit} of byte {place} passed"
             flips += 1

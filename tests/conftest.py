@@ -18,6 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers take the files with slow tests first, so that none is alone with one at the end."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 def absent(what: str) -> None:
     """Skip because ``what`` is not there; where TWIN_REQUIRE_ALL is set (CI), fail instead."""
     if os.environ.get("TWIN_REQUIRE_ALL"):

@@ -133,6 +133,7 @@ def new_recorder_of(pid: int, old: int) -> int:
     raise AssertionError("no new recorder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, 3])
 @pytest.mark.parametrize("make", [mitmdump, twin_record])
 def test_a_killed_recorder_is_replaced_and_the_books_are_exact(

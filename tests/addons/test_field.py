@@ -221,6 +221,7 @@ def test_what_breaks_a_promise_does_not_start(tmp_path: Path, options: tuple[str
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_a_heartbeat_of_four_hours_is_no_reason_to_close(tmp_path: Path) -> None:
     """Scaled: with a heartbeat of 1 s, ten of them in silence leave the connection as it was."""
     with twin_record(tmp_path, "--quiet", "--heartbeat", "1") as relay, connected(relay) as (station, csms):

@@ -132,6 +132,7 @@ def frames_of(capture: Path) -> list[Frame]:
     return frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dumper", [name for name in DUMPERS if "three" not in name])
 def test_the_capture_says_what_both_ends_sent(dumper: str, tmp_path: Path) -> None:
     ring, capture = tmp_path / "ring", tmp_path / "site.capture"

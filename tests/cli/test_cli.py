@@ -31,9 +31,9 @@ def record(action: str, payload: dict[str, object]) -> str:
     )
 
 
-def twin(*arguments: object) -> subprocess.CompletedProcess[str]:
+def twin(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "twin", *map(str, arguments))
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
 
 
 def test_check_exits_by_severity() -> None:
@@ -146,6 +146,7 @@ def test_check_chooses_rules_by_prefix() -> None:
     assert (told.returncode, len(told.stderr.splitlines())) == (2, 1)
 
 
+@pytest.mark.slow
 def test_check_counts_only_what_the_baseline_does_not_know(tmp_path: Path) -> None:
     old = tmp_path / "old.json"
     old.write_text(twin("check", SESSION, "--ignore", "M016", "--json").stdout)

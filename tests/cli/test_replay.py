@@ -17,7 +17,7 @@ from tests.cli.test_cli import twin
 from tests.conftest import REPOSITORY
 from twin.io.capture import write_capture
 from twin.io.formats import open_capture
-from twin.model import Frame, Side
+from twin.model import Frame, Kind, Side
 
 CAPTURES = REPOSITORY / "captures"
 REFUSED, OUTAGE, REMOTE = (str(CAPTURES / name) for name in ("twin-refused", "twin-outage", "twin-remote"))
@@ -216,12 +216,49 @@ def test_a_station_is_not_made_to_do_what_nobody_allowed() -> None:
         (("--baseline", "/nowhere.json"), 2, "nowhere.json"),
         (("--password-file", "/nowhere"), 2, "nowhere"),
         (("--html", "/nowhere/page.html"), 2, "page.html"),
+        (("--stimulus", '"unbalanced'), 2, "--stimulus"),
+        (("--late", "inf"), 2, "--late"),
+        (("--gate-timeout", "nan"), 2, "--gate-timeout"),
+        ((REFUSED, "--write-baseline", "/nowhere.json"), 2, "2 captures are called twin-refused"),
     ],
 )
 def test_what_cannot_be_is_said_with_its_exit_code(arguments: tuple[str, ...], code: int, says: str) -> None:
     done = twin("replay", REFUSED, *arguments)
     assert (done.returncode, says in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_stimulus_prints_is_no_part_of_the_result() -> None:
+    with process("-m", "tests.io.live_csms") as (_, url):
+        hook = "sh -c 'cat; echo HELLO; exit 69'"
+        done = twin("replay", REMOTE, "--csms", url, "--gate-timeout", "1", "--stimulus", hook, "--json")
+    assert json.loads(done.stdout)["not_stimulated"]
+
+
+def test_what_a_station_could_take_for_an_order_needs_the_switch_too(tmp_path: Path) -> None:
+    frames = list(open_capture(Path(REFUSED)).frames)
+    last = frames[-1]
+    order = replace(
+        last, seq=last.seq + 1, kind=Kind.TEXT, sender=Side.CSMS, text='[2,17,"Reset",{}]', facts={}
+    )
+    write_capture([*frames[:-1], order], tmp_path / "odd", vantage="proxy")
+    refused = twin("replay", tmp_path / "odd", "--as", "csms")
+    assert (refused.returncode, "--dangerous text" in refused.stderr) == (4, True), refused.stderr
+
+
+def test_the_project_s_matchers_are_those_of_a_comparison_too(tmp_path: Path) -> None:
+    frames = list(open_capture(Path(REFUSED)).frames)
+    other = [
+        replace(frame, text=frame.text.replace('"interval":', '"interval":1')) if frame.text else frame
+        for frame in frames
+    ]
+    write_capture(frames, tmp_path / "a", vantage="proxy")
+    write_capture(other, tmp_path / "b", vantage="proxy")
+    assert twin("diff", tmp_path / "a", tmp_path / "b", cwd=tmp_path).returncode == 1
+    (tmp_path / "pyproject.toml").write_text('[tool.ocpp]\nmatchers = "rules.toml"\n')
+    (tmp_path / "rules.toml").write_text('[[match]]\npath = "answer/interval"\nhow = "type"\n')
+    assert twin("diff", tmp_path / "a", tmp_path / "b", cwd=tmp_path).returncode == 0
+    assert twin("diff", tmp_path / "a", tmp_path / "b", "--late", "inf").returncode == 2
 
 
 def test_speed_is_for_this_machine_only() -> None:

@@ -191,6 +191,7 @@ def test_certify_live_against_our_model_over_a_socket() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 async def test_certify_live_against_another_process_whose_acts_a_command_does(tmp_path: Path) -> None:
     """`twin certify --listen` examines `twin run`; a command plugs and tags through the station's page."""
     certify = await started(

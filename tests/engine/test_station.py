@@ -142,6 +142,7 @@ def test_an_outage_loses_nothing_with_twenty_cars_charging(outage_s: int) -> Non
         assert len(periodic) >= 47
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("round_trip_s", "sample_s", "least_s", "most_s"),
     [

@@ -271,6 +271,7 @@ def test_stripped_of_every_signature_it_is_not_what_was_signed(tmp_path: Path) -
     assert [problem.segment for problem in verify(capture, [PUBLIC]).problems] == ["manifest.json"]
 
 
+@pytest.mark.slow
 def test_a_bomb_is_a_damaged_segment(tmp_path: Path) -> None:
     bomb = tmp_path / "segment-00001.jsonl.zst"
     bomb.write_bytes(zstandard.compress(b" " * 1_000 + b"\n" * (64 << 20)))

@@ -65,6 +65,7 @@ def test_every_rule_has_an_alteration_or_a_reason() -> None:
     assert held & ELSEWHERE.keys() == set()
 
 
+@pytest.mark.slow
 def test_alterations_are_reported_by_the_expected_rule(capsys: pytest.CaptureFixture[str]) -> None:
     total, unseen, empty = 0, [], []
     for mutation in MUTATIONS:
@@ -127,6 +128,7 @@ def _each(message: Any, **values: Any) -> None:
         sampled.update(values)
 
 
+@pytest.mark.slow
 @pytest.mark.corpus
 def test_alterations_of_independent_transactions_are_reported(
     corpora: Path, capsys: pytest.CaptureFixture[str]

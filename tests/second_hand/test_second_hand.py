@@ -114,6 +114,7 @@ def test_there_are_enough_of_them_and_each_alters_something() -> None:
     assert unaltered == []
 
 
+@pytest.mark.slow
 def test_nearly_every_alteration_is_reported_by_its_rule(capsys: pytest.CaptureFixture[str]) -> None:
     missed: list[str] = []
     for mutation, scenario, seed in CASES:
