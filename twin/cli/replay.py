@@ -335,6 +335,9 @@ def needs(paths: list[Path], *, as_json: bool) -> int:
         return 0
     say("# stations that connect; replace what stands on the right, and give the file to --map")
     say(_table("stations", {name: name for name in wanted.stations if name}))
+    say("# stations that gave a password (HTTP Basic), which no recording holds: fill in and uncomment")
+    for name in wanted.passwords:
+        say(f"# [passwords] {json.dumps(name)} = ...")
     say("# idTags that are presented; in the recording the CSMS answered")
     for tag, status in wanted.tags.items():
         parent = f", parent {wanted.parents[tag]}" if tag in wanted.parents else ""

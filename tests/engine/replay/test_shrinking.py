@@ -186,11 +186,17 @@ def test_what_is_no_baseline_is_refused(document: Any) -> None:
 # ── identities ───────────────────────────────────────────────────────────────────────────────────
 
 
+def opened(facts: dict[str, Any]) -> Frame:
+    return Frame(seq=1, at_us=1, link="c1", station="CP9", kind=Kind.OPEN, facts=facts)
+
+
 def test_needs_say_who_connects_which_tags_are_presented_and_what_must_be_stimulated() -> None:
     needs = Needs()
     add_needs(needs, frames_of(REPOSITORY / "captures" / "twin-refused"))
     add_needs(needs, frames_of(REPOSITORY / "captures" / "twin-remote"))
-    assert needs.stations == ["OTMK-0001"]
+    assert (needs.stations, needs.passwords) == (["OTMK-0001"], [])
+    add_needs(needs, [opened({"auth": {"scheme": "Basic", "user_is_identity": True}})])
+    assert needs.passwords == ["CP9"]
     assert needs.tags["TAG0001"] == "Blocked"
     assert needs.tags["TAG0005"] == "Accepted"
     assert needs.stimuli["RemoteStartTransaction"] == 2

@@ -8,8 +8,8 @@ from math import inf
 
 type Pair = tuple[int | None, int | None]
 
-_MOST_CELLS = 1_000_000  # of the table of costs; longer middles are cut at equal anchors
-_WINDOW = 400
+_MOST_CELLS = 40_000  # of the table of costs; a longer middle goes window by window
+_WINDOW = 200
 _SAME = 0.1
 _ALONE = 1.0  # what an item without a partner costs
 

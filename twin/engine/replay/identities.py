@@ -55,12 +55,14 @@ class Needs(msgspec.Struct, kw_only=True):
     """What a CSMS must know before captures are replayed against it.
 
     ``stations`` in order of appearance; ``tags`` with the status that the recorded CSMS gave each last;
-    ``parents`` by tag; ``stimuli``: how many CALLs of each action somebody must make the CSMS send.
+    ``parents`` by tag; ``passwords``: stations that gave one (HTTP Basic; no recording holds it);
+    ``stimuli``: how many CALLs of each action somebody must make the CSMS send.
     """
 
     stations: list[str] = msgspec.field(default_factory=list)
     tags: dict[str, str] = msgspec.field(default_factory=dict)
     parents: dict[str, str] = msgspec.field(default_factory=dict)
+    passwords: list[str] = msgspec.field(default_factory=list)
     stimuli: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -70,6 +72,8 @@ def add_needs(needs: Needs, frames: Iterable[Frame]) -> None:
     for frame in held:
         if frame.station and frame.station not in needs.stations:
             needs.stations.append(frame.station)
+        if "auth" in frame.facts and frame.station not in needs.passwords:
+            needs.passwords.append(frame.station)
     for exchange in recording_of(held).exchanges:
         call = exchange.call
         if call.frame is None or call.frame.text is None:
