@@ -30,6 +30,7 @@ from twin.model import Frame, Kind, Side
 from twin.protocol.fold import payload_of
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
+ELSEWHERE_GAP_US = 20_000  # between two CALLs to a CSMS that is not on this machine
 _STIMULUS_S = 60.0
 _FAREWELL_S = 5.0  # for a stimulus that has not ended when all is said
 _NO_WAY = 69  # EX_UNAVAILABLE of sysexits.h
@@ -137,6 +138,8 @@ def _with_model(plan: Plan) -> Manner:
         )
         wanted = manner.policy is not Policy.STRICT or plan.side is Side.CSMS
         manner = replace(manner, model=model if wanted else None)
+    if plan.target is not None and not plan.target.loopback:
+        manner = replace(manner, least_gap_us=ELSEWHERE_GAP_US)
     if plan.side is Side.STATION:
         manner = replace(
             manner,

@@ -523,3 +523,14 @@ def test_no_station_is_sent_where_the_recording_said(action: str, payload: dict[
     assert "operator.example" not in json.dumps(sent)
     assert "127.0.0.1" in json.dumps(sent)
     assert compared(frames, replayed(frames)[1]).equal
+
+
+def test_elsewhere_no_two_calls_go_out_at_once() -> None:
+    p = play().booted()
+    for _ in range(20):
+        p.station("Heartbeat", {}, {"currentTime": stamp()})
+    _, again = replayed(p.frames, least_gap_us=20_000)
+    sent = [f.at_us for f in again if f.sender is Side.STATION and f.kind is Kind.TEXT]
+    assert len(sent) == 21
+    assert min(b - a for a, b in itertools.pairwise(sent)) >= 20_000
+    assert compared(p.frames, again).equal

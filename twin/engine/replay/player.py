@@ -53,8 +53,8 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 
     ``expect_calls``: the CSMS sends its recorded CALLs by itself. ``stimulate``: somebody can make it send
     them. With another ``timing`` than causal a frame waits for its time as well. ``shift``: the times inside
-    payloads move with their frame. ``tags`` maps recorded idTags to live ones. ``model`` answers a CALL that
-    no recording covers, as text, or ``None`` if it cannot.
+    payloads move with their frame. No two CALLs go out within ``least_gap_us``. ``tags`` maps recorded idTags
+    to live ones. ``model`` answers a CALL that no recording covers, as text, or ``None`` if it cannot.
     """
 
     timing: Timing = CAUSAL
@@ -62,6 +62,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     expect_calls: bool = False
     stimulate: bool = False
     gate_us: int = GATE_US
+    least_gap_us: int = 0
     policy: Policy = Policy.STRICT
     matchers: Matchers = msgspec.field(default_factory=Matchers)
     tags: Mapping[str, str] = {}
@@ -107,6 +108,7 @@ class Player:
         self._start_us: int | None = None
         self._connect_us: int | None = None  # when the next connection is due
         self._quiet_since_us: int | None = None  # since when nothing has come that the recording knows
+        self._said_us = 0  # when the last CALL went out
         self._silent_gates = 0
         self._met = False  # whether anything has come that the recording knows
         self._up = self._left = False
@@ -401,6 +403,7 @@ class Player:
         self._up, self._left = False, True
 
     def _say(self, exchange: Exchange, frame: Frame, now_us: int) -> None:
+        self._said_us = now_us
         message_id = self._new_message_id()
         self._open[message_id] = exchange
         action = exchange.call.action
@@ -473,6 +476,12 @@ class Player:
         return (self._start_us or 0) + self.clockwork.after_us(seq)
 
     def _part_due_us(self, part: Part) -> int:
+        due_us = self._recorded_due_us(part)
+        if part.do is Do.SAY and self.manner.least_gap_us:
+            return max(due_us, self._said_us + self.manner.least_gap_us)
+        return due_us
+
+    def _recorded_due_us(self, part: Part) -> int:
         if self.manner.timing.mode != "causal":
             return self._due_us(part.seq)
         if part.do is not Do.STIMULATE or self.manner.stimulate or self.manner.expect_calls:
