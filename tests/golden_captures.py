@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tests.conftest import REPOSITORY
-from tests.engine.stations import START_US, csms, plug, station, stimulus, tag, talk, unplug
+from tests.engine.stations import PROFILE, START_US, csms, plug, station, stimulus, tag, talk, unplug
 from twin.engine.csms import Script
 from twin.engine.station import Act, Behaviour
 from twin.io.segments import write_capture
@@ -60,21 +60,6 @@ def remote() -> list[Frame]:
     ]
     acts = [(50, plug(1)), (290, unplug(1)), (490, plug(2)), (700, unplug(2))]
     return talk(station(TWO, acts), csms(Script(interval_s=90, stimuli=stimuli)), for_s=800)
-
-
-PROFILE: dict[str, Any] = {
-    "connectorId": 1,
-    "csChargingProfiles": {
-        "chargingProfileId": 1,
-        "stackLevel": 0,
-        "chargingProfilePurpose": "TxDefaultProfile",
-        "chargingProfileKind": "Relative",
-        "chargingSchedule": {
-            "chargingRateUnit": "A",
-            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16}],
-        },
-    },
-}
 
 
 def refused() -> list[Frame]:

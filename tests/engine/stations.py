@@ -114,6 +114,19 @@ BUSY_ACTS: tuple[tuple[float, Act], ...] = (
 )
 CERTIFIED_MEASURANDS = "Energy.Active.Import.Register,Current.Import,Voltage"
 _INSIDE_CORE = {"key": "MeterValueSampleInterval"}
+PROFILE: dict[str, Any] = {
+    "connectorId": 1,
+    "csChargingProfiles": {
+        "chargingProfileId": 1,
+        "stackLevel": 0,
+        "chargingProfilePurpose": "TxDefaultProfile",
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": {
+            "chargingRateUnit": "A",
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16}],
+        },
+    },
+}
 BUSY_STIMULI: tuple[Stimulus, ...] = (
     stimulus(120, "GetConfiguration", {}),
     stimulus(130, "UnlockConnector", {"connectorId": 1}),
@@ -134,19 +147,7 @@ BUSY_STIMULI: tuple[Stimulus, ...] = (
     stimulus(
         210,
         "SetChargingProfile",
-        {
-            "connectorId": 1,
-            "csChargingProfiles": {
-                "chargingProfileId": 1,
-                "stackLevel": 0,
-                "chargingProfilePurpose": "TxDefaultProfile",
-                "chargingProfileKind": "Relative",
-                "chargingSchedule": {
-                    "chargingRateUnit": "A",
-                    "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16}],
-                },
-            },
-        },
+        PROFILE,
     ),
     stimulus(2_200, "Reset", {"type": "Soft"}),
     stimulus(3_010, "RemoteStartTransaction", {"connectorId": 3, "idTag": "TAG0009"}),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.replay.replays import PEER_SESSIONS
 from tests.peers import Served, serve_arthexis, serve_broker, serve_csms
 from tests.peers.test_station_sessions import PASSWORD
 from twin.engine.replay.evidence import Result
@@ -25,17 +26,6 @@ from twin.protocol.schema import conforms
 pytestmark = [pytest.mark.peer, pytest.mark.corpus, pytest.mark.slow]
 
 READ = Path(__file__).parent / "replay_sessions.tsv"
-SESSIONS = (
-    "microocpp--ocpp-csms",
-    "microocpp-part1--ocpp-csms",
-    "openocpp-cp--openocpp-cs",
-    "otmk-shaped-sap--ocpp-csms",
-    "sap2--ocpp-broker",
-    "sap20--ocpp-csms",
-    "sap20atg-outage--ocpp-csms",
-    "shiv3--ocpp-csms",
-    "vcp--ocpp-csms",
-)
 GATE_US = 1_000_000
 LONG = 40
 NO_MEANS = {("arthexis", "ClearCache")}  # its own interface knows no such operation
@@ -46,7 +36,7 @@ CSMSS = ("ocpp-csms", "ocpp-broker", "arthexis")
 def needs(corpora: Path) -> Needs:
     """What the sessions ask of a CSMS: who connects, with which tags."""
     wanted = Needs()
-    for name in SESSIONS:
+    for name in PEER_SESSIONS:
         for _, frames in sessions_of(corpora / "peer-sessions" / f"{name}.jsonl"):
             add_needs(wanted, frames)
     return wanted
@@ -93,7 +83,7 @@ def read() -> dict[tuple[str, str], dict[str, str]]:
     return rows
 
 
-@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("session", PEER_SESSIONS)
 def test_what_differs_is_what_a_reader_has_explained(
     csms: tuple[str, Served], session: str, corpora: Path, pytestconfig: pytest.Config
 ) -> None:

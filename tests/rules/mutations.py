@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from tests.engine import stations
 from tests.engine.stations import SECOND_US
 from tests.rules.conversations import CSMS, STATION, Line, Talk
 from twin.model import Kind
@@ -13,19 +14,7 @@ from twin.protocol.timestamps import format_us, parse_stamp
 type Alter = Callable[[Talk], Iterator[Talk]]
 
 OK = {"idTagInfo": {"status": "Accepted"}}
-PROFILE = {
-    "connectorId": 9,
-    "csChargingProfiles": {
-        "chargingProfileId": 1,
-        "stackLevel": 0,
-        "chargingProfilePurpose": "TxDefaultProfile",
-        "chargingProfileKind": "Relative",
-        "chargingSchedule": {
-            "chargingRateUnit": "A",
-            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16}],
-        },
-    },
-}
+PROFILE = stations.PROFILE | {"connectorId": 9}
 
 
 @dataclass(frozen=True)

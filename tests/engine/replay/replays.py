@@ -10,6 +10,18 @@ from twin.engine.replay.timing import CAUSAL, Timing
 from twin.engine.virtual import HOP_US, converse
 from twin.model import Frame, Side
 
+PEER_SESSIONS = (  # that hold whole messages of one station: what can be replayed
+    "microocpp--ocpp-csms",
+    "microocpp-part1--ocpp-csms",
+    "openocpp-cp--openocpp-cs",
+    "otmk-shaped-sap--ocpp-csms",
+    "sap2--ocpp-broker",
+    "sap20--ocpp-csms",
+    "sap20atg-outage--ocpp-csms",
+    "shiv3--ocpp-csms",
+    "vcp--ocpp-csms",
+)
+
 
 def players(frames: list[Frame], timing: Timing = CAUSAL, **manner: Any) -> tuple[Player, Player]:
     """The station's side and the CSMS's, with ids unlike the recorded ones."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.engine.replay.digest import digest
-from tests.engine.replay.replays import compared, replayed
+from tests.engine.replay.replays import PEER_SESSIONS, compared, replayed
 from tests.peers import peer_python
 from twin.engine.recording import station_links
 from twin.engine.replay.links import links_of
@@ -19,17 +19,6 @@ from twin.model import Frame, Kind, Side
 
 GOLDEN = sorted(path for path in (REPOSITORY / "captures").iterdir() if path.is_dir())
 MODES = ("causal", "original", "x10", "max-gap=2", "virtual")
-PEERS = (
-    "microocpp--ocpp-csms",
-    "microocpp-part1--ocpp-csms",
-    "openocpp-cp--openocpp-cs",
-    "otmk-shaped-sap--ocpp-csms",
-    "sap2--ocpp-broker",
-    "sap20--ocpp-csms",
-    "sap20atg-outage--ocpp-csms",
-    "shiv3--ocpp-csms",
-    "vcp--ocpp-csms",
-)
 
 
 def frames_of(path: Path) -> list[Frame]:
@@ -54,7 +43,7 @@ def test_every_golden_capture_in_every_timing(path: Path, mode: str) -> None:
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("mode", ["causal", "virtual"])
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", PEER_SESSIONS)
 def test_every_peer_session(corpora: Path, name: str, mode: str) -> None:
     for _, frames in sessions_of(corpora / "peer-sessions" / f"{name}.jsonl"):
         station, again = replayed(frames, timing_of(mode))
