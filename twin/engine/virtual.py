@@ -66,7 +66,7 @@ class _Conversation:
         self.order = 0
         self.link = 0
         self.up = False
-        self.draining: Side | None = None  # who still gets what was sent before a Close frame
+        self.draining: Side | None = None  # who still gets what was sent before the end
 
     def run(self, until_us: int | None, connected: bool, done: Callable[[], bool]) -> list[Frame]:
         if connected:
@@ -143,7 +143,7 @@ class _Conversation:
 
     def _close(self, side: Side, command: Close) -> None:
         self.up = False
-        self.draining = None if command.abrupt else side.other
+        self.draining = side.other  # what was sent before is on its way, with or without a Close behind it
         if not command.abrupt:
             self._frame(Kind.CLOSE, side, facts={"code": command.code, "reason": command.reason})
         self._frame(Kind.END, None, facts={"abrupt": command.abrupt, "by": side.value})

@@ -146,7 +146,7 @@ def _with_model(plan: Plan) -> Manner:
             stimulate=plan.stimulus is not None,
             expect_calls=manner.expect_calls or plan.target is None,
         )
-    return manner
+    return replace(manner, expect_strays=plan.target is None and plan.listen is None)
 
 
 def _player(frames: list[Frame], plan: Plan, side: Side) -> Player:

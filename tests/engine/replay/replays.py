@@ -29,14 +29,14 @@ def players(frames: list[Frame], timing: Timing = CAUSAL, **manner: Any) -> tupl
     station = Player(
         frames,
         new_message_id=lambda: f"p{next(ours)}",
-        manner=Manner(timing=timing, expect_calls=True, **manner),
+        manner=Manner(timing=timing, expect_calls=True, expect_strays=True, **manner),
     )
     csms = Player(
         frames,
         side=Side.CSMS,
         new_message_id=lambda: f"s{next(theirs)}",
         new_transaction_id=lambda: next(transactions),
-        manner=Manner(timing=timing, **manner),
+        manner=Manner(timing=timing, expect_strays=True, **manner),
     )
     return station, csms
 

@@ -22,6 +22,7 @@ class Link(msgspec.Struct, kw_only=True):
     """One connection, or one that was refused. A fact that nobody recorded is ``None`` and not compared."""
 
     seq: int
+    begun: bool = True  # its beginning was seen
     station: str = ""
     refused: bool = False
     status: int | None = None
@@ -36,11 +37,14 @@ class Link(msgspec.Struct, kw_only=True):
 
 
 def links_of(frames: Iterable[Frame]) -> list[Link]:
-    """The connections of a capture in the order of their beginning."""
+    """The connections of a capture in the order in which they come up: a capture may begin in one."""
     held: dict[str, Link] = {}
     links: list[Link] = []
     for frame in frames:
-        if frame.kind is Kind.OPEN:
+        link = held.get(frame.link)
+        if frame.kind is Kind.OPEN and link is not None and not link.begun and link.end_seq is None:
+            link.begun = True  # a prologue stands before it
+        elif frame.kind is Kind.OPEN:
             held[frame.link] = Link(seq=frame.seq, station=frame.station)
             links.append(held[frame.link])
         elif frame.kind is Kind.REFUSED:
@@ -48,8 +52,12 @@ def links_of(frames: Iterable[Frame]) -> list[Link]:
             links.append(
                 Link(seq=frame.seq, refused=True, status=status if isinstance(status, int) else None)
             )
-        elif (link := held.get(frame.link)) is not None:
-            _tell(link, frame)
+        else:
+            if frame.kind is Kind.TEXT and link is None:
+                link = held[frame.link] = Link(seq=frame.seq, begun=False, station=frame.station)
+                links.append(link)
+            if link is not None:
+                _tell(link, frame)
     return links
 
 
@@ -74,8 +82,8 @@ def link_divergences(recorded: list[Frame], replayed: list[Frame], ends: Ends) -
     if ends is Ends.NONE:
         return []
     left, right = links_of(recorded), links_of(replayed)
-    if not left or not right:  # imported logs know of no connection
-        return []
+    if not all(any(link.begun for link in links) for links in (left, right)):
+        return []  # imported logs know of no connection
     found = []
     for number, (one, other) in enumerate(zip(left, right, strict=False), 1):
         last = number == len(left) and ends is Ends.BUT_LAST

@@ -26,7 +26,7 @@ from twin.engine.replay.binding import (
 from twin.engine.replay.fields import Matchers
 from twin.engine.replay.gates import Gates
 from twin.engine.replay.matching import Miss, Recorded
-from twin.engine.replay.script import Do, Part, answer_seqs, dependents, doors_of, script_of
+from twin.engine.replay.script import Do, Part, answer_seqs, dependents, doors_of, script_of, strays_of
 from twin.engine.replay.shifting import shifted
 from twin.engine.replay.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, CallResult, Frame, Message, Side
@@ -51,15 +51,18 @@ class Policy(StrEnum):
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
     """How a capture is played.
 
-    ``expect_calls``: the CSMS sends its recorded CALLs by itself. ``stimulate``: somebody can make it send
-    them. With another ``timing`` than causal a frame waits for its time as well. ``shift``: the times inside
-    payloads move with their frame. No two CALLs go out within ``least_gap_us``. ``tags`` maps recorded idTags
-    to live ones. ``model`` answers a CALL that no recording covers, as text, or ``None`` if it cannot.
+    ``expect_calls``: the CSMS sends its recorded CALLs by itself; ``expect_strays``: the other side plays
+    this recording too, so that texts outside any exchange come as they were. ``stimulate``: somebody can
+    make the CSMS send its CALLs. With another ``timing`` than causal a frame waits for its time as well.
+    ``shift``: the times inside payloads move with their frame. No two CALLs go out within ``least_gap_us``.
+    ``tags`` maps recorded idTags to live ones. ``model`` answers a CALL that no recording covers, as text,
+    or ``None`` if it cannot.
     """
 
     timing: Timing = CAUSAL
     shift: bool = False
     expect_calls: bool = False
+    expect_strays: bool = False
     stimulate: bool = False
     gate_us: int = GATE_US
     least_gap_us: int = 0
@@ -92,6 +95,7 @@ class Player:
         self._peer = Recorded(
             (x for x in recording.exchanges if x.call.sender is side.other), self.manner.matchers
         )
+        self._strays = strays_of(recording, side.other) if self.manner.expect_strays else {}
         self._answer_seq = answer_seqs(recording, side.other)
         self._gates = Gates(self._expected(held, recording))
         self._new_message_id = new_message_id
@@ -124,7 +128,7 @@ class Player:
 
     def _expected(self, frames: list[Frame], recording: Any) -> Iterable[int]:
         """The other side's CALLs and answers that are waited for, in order."""
-        answers = set(self._answer_seq.values())
+        answers = {seq for seqs in (self._answer_seq.values(), *self._strays.values()) for seq in seqs}
         calls = {x.call.frame.seq for x in recording.exchanges if x.call.frame is not None}
         wait_for_calls = self.side is Side.CSMS or self.manner.expect_calls or self.manner.stimulate
         for frame in frames:
@@ -225,8 +229,6 @@ class Player:
             if self._owes_before(self._open_part):
                 return self._answers[0][0]
             due_us = self._part_due_us(self._open_part)  # nothing but its time is waited for
-            if self._open_part.do is Do.BE_LEFT:
-                due_us = max(due_us, self._quiet_since_us + self.manner.gate_us)
         return min(due_us, self._answers[0][0]) if self._answers else due_us
 
     def handle_timer(self, now_us: int) -> None:
@@ -254,7 +256,7 @@ class Player:
         if self._silent_gates >= _SILENT_GATES and self._parts:
             self.finished = True
             self.ended_early = f"{_SILENT_GATES} times in a row no answer came, nor anything else of interest"
-            self._leave(Close())
+            self._leave(Close(), now_us)
             return
         if not self._parts:
             self._open.clear()
@@ -271,6 +273,9 @@ class Player:
             known = self._called(text, message, now_us)
         elif message is not None and (exchange := self._open.pop(message.message_id, None)) is not None:
             self._answered(exchange, message)
+            known = True
+        elif waiting := self._strays.get(text):
+            self._gates.settle(waiting.popleft())
             known = True
         if known:  # whoever says only other things is silent: a replay ends all the same
             self._quiet_since_us, self._silent_gates, self._met = now_us, 0, True
@@ -369,7 +374,7 @@ class Player:
             if part.seq in self._skipped:
                 self._parts.popleft()
                 continue
-            if self._part_due_us(part) > now_us or (part.do is Do.BE_LEFT and not self._tired(now_us)):
+            if self._part_due_us(part) > now_us:
                 break
             if self._owes_before(part):
                 break  # what was answered first is answered first
@@ -380,7 +385,7 @@ class Player:
         if self._up and not self._parts and not self._waiting():
             self.finished = True
             if self.side is Side.STATION:
-                self._leave(Close())
+                self._leave(Close(), now_us)
 
     def _play(self, part: Part, now_us: int) -> None:
         match part.do:
@@ -391,15 +396,16 @@ class Player:
             case Do.PING if self.manner.timing.mode != "causal":
                 self._commands.append(Ping(part.frame.data or b""))
             case Do.LEAVE if part.close is not None:
-                self._leave(part.close)
+                self._leave(part.close, now_us)
             case Do.BE_LEFT:  # it was waited for long enough
                 self._gates.given_up.append(part.seq)
-                self._leave(Close())
+                self._leave(Close(), now_us)
             case Do.STIMULATE if part.exchange is not None:
                 self._stimulate(part.seq, part.exchange)
 
-    def _leave(self, close: Close) -> None:
+    def _leave(self, close: Close, now_us: int) -> None:
         self._commands.append(close)
+        self._quiet_since_us = now_us  # from here on a new connection is waited for
         self._up, self._left = False, True
 
     def _say(self, exchange: Exchange, frame: Frame, now_us: int) -> None:
@@ -461,7 +467,7 @@ class Player:
 
         A station keeps its own time, so its recorded silence is added.
         """
-        seq = self._gates.next_seq
+        seq = self._doors[0].seq if not self._up and self._doors else self._gates.next_seq
         if seq is None:
             return quiet_since_us + self.manner.gate_us
         if self.manner.timing.mode != "causal":
@@ -469,14 +475,13 @@ class Player:
         gap_us = self.clockwork.recorded_gap_us(seq) if self.side is Side.CSMS else 0
         return quiet_since_us + self.manner.gate_us + gap_us
 
-    def _tired(self, now_us: int) -> bool:
-        return self._quiet_since_us is not None and now_us >= self._quiet_since_us + self.manner.gate_us
-
     def _due_us(self, seq: int) -> int:
         return (self._start_us or 0) + self.clockwork.after_us(seq)
 
     def _part_due_us(self, part: Part) -> int:
         due_us = self._recorded_due_us(part)
+        if part.do is Do.BE_LEFT:  # the other side's to do
+            return max(due_us, self._quiet_since_us or 0) + self.manner.gate_us
         if part.do is Do.SAY and self.manner.least_gap_us:
             return max(due_us, self._said_us + self.manner.least_gap_us)
         return due_us

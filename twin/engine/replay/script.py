@@ -3,6 +3,7 @@
 Order is that of the capture's lines, never of its stamps.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 
@@ -117,7 +118,7 @@ def _end(frame: Frame, closed: Frame | None, side: Side) -> Part:
     if by != side:
         return Part(frame.seq, Do.BE_LEFT, frame)
     code = closed.facts.get("code") if closed is not None else frame.facts.get("code")
-    abrupt = closed is None and (bool(frame.facts.get("abrupt")) or code in (None, 1006))
+    abrupt = closed is None and (bool(frame.facts.get("abrupt")) or code == 1006)  # else nobody knows
     usable = isinstance(code, int) and not abrupt and code not in (1005, 1006, 1015)  # RFC 6455 §7.4.1
     reason = closed.facts.get("reason", "") if closed is not None else ""
     close = Close(code if usable else 1000, str(reason or ""), abrupt=abrupt)  # type: ignore[arg-type]  # usable: an int
@@ -191,6 +192,15 @@ def _belongs(exchange: Exchange, start: Exchange, after: list[Exchange]) -> bool
 def _stops(exchange: Exchange, transaction_id: int | None) -> bool:
     said = payload_of(exchange.call)
     return exchange.call.action == "StopTransaction" and transaction_id_of(said) == transaction_id
+
+
+def strays_of(recording: Recording, sender: Side) -> dict[str, deque[int]]:
+    """``seq`` of the texts by ``sender`` that are no part of any exchange, by what they say."""
+    found: dict[str, deque[int]] = {}
+    for frame in recording.stray:
+        if frame.sender is sender and frame.text is not None:
+            found.setdefault(frame.text, deque()).append(frame.seq)
+    return found
 
 
 def answer_seqs(recording: Recording, sender: Side) -> dict[int, int]:

@@ -62,24 +62,27 @@ def marked(exchange: Exchange, fact: str) -> bool:
 
 
 class Names:
-    """What the ids that were given in one capture are called; any other number is what it is."""
+    """What ids are called from where a capture shows them being given; any other number is what it is."""
 
     def __init__(self) -> None:
-        self._named: dict[tuple[Space, Any], str] = {}
+        self._named: dict[tuple[Space, Any], list[tuple[int, str]]] = {}
         self.starts: dict[int, str] = {}  # seq of a StartTransaction: its transaction
 
-    def give(self, space: Space, value: Any, name: str) -> None:
-        """The first name stays: an id that is given twice is wrong the second time."""
-        self._named.setdefault((space, value), name)
+    def give(self, space: Space, value: Any, name: str, order: int, *, again: bool) -> None:
+        """From ``order`` on. Given twice, an id keeps its first name, unless it may be used ``again``."""
+        held = self._named.setdefault((space, value), [])
+        if again or not held:
+            held.append((order, name))
 
     def has(self, space: Space, value: Any) -> bool:
         return (space, value) in self._named
 
-    def of(self, space: Space, value: Any) -> Any:
-        """The name of an id; what no capture gave keeps its value, and a wrong type never gets a name."""
+    def of(self, space: Space, value: Any, order: int) -> Any:
+        """The name of an id in an exchange; what was not given keeps its value, and so does a wrong type."""
         if isinstance(value, bool) or not isinstance(value, int):
             return value
-        return self._named.get((space, value), value)
+        names = [name for since, name in self._named.get((space, value), ()) if since <= order]
+        return names[-1] if names else value
 
 
 class _Birth(NamedTuple):
@@ -123,13 +126,12 @@ def _births(spot: Spot, exchanges: Iterable[Exchange]) -> Iterator[_Birth]:
 
 def _give(space: Space, births: tuple[_Birth | None, ...], names: tuple[Names, Names], new: str) -> None:
     recorded = births[0].value if births[0] is not None else None
-    if space is not Space.TRANSACTION and recorded is not None:
-        new = names[0].of(space, recorded) if names[0].has(space, recorded) else new  # it was used before
+    again = recorded is not None and names[0].has(space, recorded)  # then it may be so in the other one too
     for own, birth in zip(names, births, strict=True):
         if birth is None:
             continue
         if birth.value is not None:
-            own.give(space, birth.value, new)
+            own.give(space, birth.value, new, birth.exchange.order, again=again)
         if space is Space.TRANSACTION and birth.exchange.call.frame is not None:
             own.starts[birth.exchange.call.frame.seq] = new
 
@@ -175,7 +177,7 @@ def stream_of(exchange: Exchange, names: Names) -> str:
     if call.action == "StartTransaction":
         return names.starts.get(call.frame.seq if call.frame else 0, "transactions without id")
     if call.action in ("MeterValues", "StopTransaction"):
-        name = names.of(Space.TRANSACTION, transaction_id_of(payload))
+        name = names.of(Space.TRANSACTION, transaction_id_of(payload), exchange.order)
         return name if isinstance(name, str) else f"meter of {subject_of(call.action, payload)}"
     return subject_of(call.action, payload)
 
@@ -207,7 +209,7 @@ def short(value: Any) -> str:
 def _fields(exchange: Exchange, names: Names, matchers: Matchers) -> dict[str, Leaf]:
     """Everything that is compared of an exchange, by path, ids by their names."""
     call, answer = exchange.call, exchange.answer
-    fields = _flat(matchers, call.action, "request", _named(call.action, _payload(call), names, answer=False))
+    fields = _flat(matchers, call.action, "request", _named(exchange, _payload(call), names, answer=False))
     fields["request"] = said(call.action)
     if answer is None:
         fields["answer"] = said("none")
@@ -216,7 +218,7 @@ def _fields(exchange: Exchange, names: Names, matchers: Matchers) -> dict[str, L
             fields |= matchers.flat(call.action, "answer/details", answer.message.details)
         fields["answer"] = said(f"CALLERROR {answer.message.code}")
     else:
-        named = _named(call.action, _payload(answer), names, answer=True)
+        named = _named(exchange, _payload(answer), names, answer=True)
         fields |= _flat(matchers, call.action, "answer", named)
         fields["answer"] = said("CALLRESULT")
     return fields
@@ -230,10 +232,11 @@ def _flat(matchers: Matchers, action: str, part: str, payload: Any) -> dict[str,
     return fields
 
 
-def _named(action: str, payload: Any, names: Names, *, answer: bool) -> Any:
+def _named(exchange: Exchange, payload: Any, names: Names, *, answer: bool) -> Any:
     """The payload with the values of id spaces replaced by their names."""
-    for path, space in bound_paths(action, answer=answer).items():
-        payload = _with(payload, path, lambda value, space=space: names.of(space, value))
+    order = exchange.order
+    for path, space in bound_paths(exchange.call.action, answer=answer).items():
+        payload = _with(payload, path, lambda value, space=space: names.of(space, value, order))
     return payload
 
 
