@@ -1,8 +1,8 @@
 # Makes, checks and shows the project. `make` lists what there is; `make demo` and `make test` each work alone.
 
 ARGS ?=
-# Tests start real processes, so two at a time is enough on any machine; JOBS=0 runs them in this process.
-JOBS ?= 2
+# Tests wait for real processes: three at a time keep two cores busy; JOBS=0 runs them in this process.
+JOBS ?= 3
 
 BIN := .venv/bin
 PY := $(BIN)/python

@@ -59,7 +59,7 @@ def _both(exchange: Exchange) -> list[Frame]:
 
 
 def _flips(frames: list[Frame], place: dict[int, int], exchange: Exchange) -> Iterator[Altered]:
-    """Every scalar of the short captures' payloads, every ninth of the long one's."""
+    """Every second scalar of the short captures' payloads, every ninth of the long one's."""
     for frame in _both(exchange):
         elements = json.loads(frame.text or "")
         at = 3 if elements[0] == 2 else 2
@@ -67,7 +67,8 @@ def _flips(frames: list[Frame], place: dict[int, int], exchange: Exchange) -> It
         if not found:
             continue
         spot = place[frame.seq]
-        for path in found if len(frames) < FIRST_FRAMES else found[frame.seq % len(found) :: 9]:
+        step = 2 if len(frames) < FIRST_FRAMES else 9
+        for path in found[frame.seq % min(step, len(found)) :: step]:
             changed = replace(frame, text=_flipped(elements, path))
             yield Altered(
                 f"flip {path} of #{frame.seq}",
