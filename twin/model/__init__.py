@@ -1,4 +1,7 @@
-"""The words of the project as frozen records: what was seen, what it means, what we think of it."""
+"""The words of the project as frozen records: what was seen, what it means, what we think of it.
+
+Those that come by the hundred thousand are out of the garbage collector's sight (``gc=False``): trees, no cycles.
+"""
 
 from twin.model.events import Awaited, Event, EventKind, PendingCall
 from twin.model.findings import Fault, Finding, Severity

@@ -54,7 +54,7 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
     key: int | None = None
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What happened at ``at_us`` on ``link``.
 
     ``frame`` is ``None`` for a time-out that no frame caused. ``asked`` is the CALL that an answer, a

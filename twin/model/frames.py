@@ -36,7 +36,7 @@ class Kind(StrEnum):
     FAULT = "fault"  # a bug or a breaker of ours
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class Frame(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One whole WebSocket message, control frame, connection event or remark of the recorder.
 
     ``seq`` rises by one over a capture, from 1. ``at_us`` is UTC in microseconds since 1970 and never

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """``[2, messageId, action, payload]`` (OCPP-J 1.6 §4.2.1)."""
 
     message_id: str
@@ -14,14 +14,14 @@ class Call(msgspec.Struct, frozen=True):
     payload: Any
 
 
-class CallResult(msgspec.Struct, frozen=True):
+class CallResult(msgspec.Struct, frozen=True, gc=False):
     """``[3, messageId, payload]`` (OCPP-J 1.6 §4.2.2)."""
 
     message_id: str
     payload: Any
 
 
-class CallError(msgspec.Struct, frozen=True):
+class CallError(msgspec.Struct, frozen=True, gc=False):
     """``[4, messageId, errorCode, errorDescription, errorDetails]`` (OCPP-J 1.6 §4.2.3).
 
     The elements are kept as they came; a missing one is ``None``.
@@ -61,7 +61,7 @@ class Defect(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Parsed(msgspec.Struct, frozen=True):
+class Parsed(msgspec.Struct, frozen=True, gc=False):
     """What the codec makes of a text: a message if it can be paired at all, and every defect found."""
 
     message: Message | None

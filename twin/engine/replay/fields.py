@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source: str = _BUILT_IN
 
 
-class Leaf(NamedTuple):
+class Leaf(msgspec.Struct, frozen=True, gc=False):
     """A flattened value and how it is compared.
 
     ``key`` is equal in two values that are alike but for a tolerance; ``matcher`` is the rule (``None``:

@@ -21,7 +21,7 @@ from twin.protocol.fold import payload_of
 type Key = frozenset[tuple[str, Any]]
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """An exchange ready for comparison. ``key`` is equal where only times and tolerances may differ.
 
     ``fields`` are the payloads by path (at ``request/`` and ``answer/`` one that is no object), and under
