@@ -1,6 +1,6 @@
 """The words of the project as frozen records: what was seen, what it means, what we think of it.
 
-Those that come by the hundred thousand are out of the garbage collector's sight (``gc=False``): trees, no cycles.
+Those that come by the hundred thousand are no business of the garbage collector (``gc=False``): trees all.
 """
 
 from twin.model.events import Awaited, Event, EventKind, PendingCall
