@@ -7,6 +7,7 @@ would otherwise look like hundreds of divergences.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ from twin.engine.replay.binding import SPOTS, Space, Spot, at_path, bound_paths,
 from twin.engine.replay.fields import Leaf, Matchers, said
 from twin.model import CallError, Event, EventKind, Side
 from twin.protocol.fold import payload_of
+
+_key = attrgetter("key")
 
 type Key = frozenset[tuple[str, Any]]
 
@@ -52,7 +55,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 def key_of(fields: dict[str, Leaf]) -> Key:
     """What two payloads have in common that are alike, whatever hashes they have."""
-    return frozenset((path, leaf.key) for path, leaf in fields.items())
+    return frozenset(zip(fields, map(_key, fields.values()), strict=True))
 
 
 def marked(exchange: Exchange, fact: str) -> bool:
