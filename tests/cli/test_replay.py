@@ -1,8 +1,10 @@
 """twin replay and twin diff at the command line: verdicts, reports, exit codes, what is refused."""
 
+import asyncio
 import contextlib
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from msgspec.structs import replace
 
 from tests.cli.test_cli import twin
 from tests.conftest import REPOSITORY
+from tests.io.live_csms import LiveCsms, serving
 from twin.io.capture import write_capture
 from twin.io.formats import open_capture
 from twin.model import Frame, Kind, Side
@@ -214,9 +217,15 @@ def test_a_station_is_not_made_to_do_what_nobody_allowed() -> None:
         (("--matchers", "/nowhere.toml"), 2, "nowhere.toml"),
         (("--map", "/nowhere.toml"), 2, "nowhere.toml"),
         (("--baseline", "/nowhere.json"), 2, "nowhere.json"),
-        (("--password-file", "/nowhere"), 2, "nowhere"),
+        (("--password-file", "/nowhere", "--csms", "ws://127.0.0.1:1"), 2, "nowhere"),
         (("--html", "/nowhere/page.html"), 2, "page.html"),
-        (("--stimulus", '"unbalanced'), 2, "--stimulus"),
+        (("--stimulus", '"unbalanced', "--csms", "ws://127.0.0.1:1"), 2, "--stimulus"),
+        (("--stimulus", "true"), 2, "--csms"),
+        (("--require-stimuli",), 2, "--csms"),
+        (("--listen", "127.0.0.1:9"), 2, "--as csms"),
+        (("--explain", "nonsense"), 2, "ACTION/request"),
+        (("--explain", "Authorize/answr/x"), 2, "ACTION/request"),
+        (("--csms", "ws://nowhere.invalid:9"), 3, "nowhere.invalid"),
         (("--late", "inf"), 2, "--late"),
         (("--gate-timeout", "nan"), 2, "--gate-timeout"),
         ((REFUSED, "--write-baseline", "/nowhere.json"), 2, "2 captures are called twin-refused"),
@@ -226,6 +235,61 @@ def test_what_cannot_be_is_said_with_its_exit_code(arguments: tuple[str, ...], c
     done = twin("replay", REFUSED, *arguments)
     assert (done.returncode, says in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_baseline_is_of_sessions_that_were_played_and_forgets_no_other(tmp_path: Path) -> None:
+    known = tmp_path / "known.json"
+    with process("-m", "tests.io.live_csms") as (_, url):
+        twin("replay", REFUSED, OUTAGE, "--csms", url, "--write-baseline", known)
+        before = json.loads(known.read_text())["sessions"]
+        again = twin("replay", REFUSED, "--csms", url, "--baseline", known, "--write-baseline", known)
+        both = twin("replay", REFUSED, OUTAGE, "--csms", url, "--baseline", known)
+    assert set(before) == {"twin-refused", "twin-outage"}
+    assert json.loads(known.read_text())["sessions"] == before
+    assert (again.returncode, both.returncode) == (0, 0)
+    assert "FAIL" not in both.stderr  # told as it is judged
+
+
+async def test_what_was_interrupted_is_judged_and_is_no_baseline(tmp_path: Path) -> None:
+    known, page = tmp_path / "known.json", tmp_path / "night.html"
+    async with serving(LiveCsms()) as csms, asyncio.timeout(DEADLINE_S):
+        night = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "twin", "replay", OUTAGE, REFUSED, "--csms", csms.url,
+            "--timing", "original", "--write-baseline", known, "--html", page, "--json",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        while not csms.lives:  # noqa: ASYNC110  # a process of its own, with a deadline
+            await asyncio.sleep(0.05)
+        night.send_signal(signal.SIGINT)  # minutes before the end
+        said, troubles = await night.communicate()
+    told = json.loads(said)
+    assert night.returncode in (1, 3)
+    assert [one["capture"] for one in told["sessions"]] == ["twin-outage", "twin-refused"]
+    assert told["sessions"][1]["error"] == "interrupted"
+    assert b"interrupted" in troubles
+    assert json.loads(known.read_text())["sessions"] == {}
+    assert page.is_file()
+
+
+def test_a_capture_comes_from_standard_input_too() -> None:
+    text = '[2,"1","Heartbeat",{}]\n[3,"1",{"currentTime":"2026-11-28T00:00:00Z"}]\n'
+    command = (sys.executable, "-m", "twin", "replay", "-")
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
+    assert (done.returncode, "1 exchange matched" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_no_station_came() -> None:
+    with subprocess.Popen(
+        (sys.executable, "-m", "twin", "replay", REFUSED, "--as", "csms"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as csms:  # fmt: skip
+        assert csms.stderr is not None
+        assert "listening" in csms.stderr.readline()
+        csms.send_signal(signal.SIGINT)
+        _, troubles = csms.communicate(timeout=DEADLINE_S)
+    assert (csms.returncode, "no station connected" in troubles) == (3, True)
 
 
 def test_what_a_stimulus_prints_is_no_part_of_the_result() -> None:

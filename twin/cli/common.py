@@ -48,8 +48,7 @@ def opened(
     logged_by: str | None = None,
 ) -> Reading:
     """Open a capture of any format (``-``: standard input), or end with exit 3 and one clear line."""
-    if str(path) == "-":
-        path = _standard_input()
+    path = source(path)
     options = ReadOptions(log_timezone=log_timezone, logged_by=Side(logged_by) if logged_by else None)
     try:
         return open_capture(path, options, format)
@@ -57,13 +56,20 @@ def opened(
         raise fail(str(error), UNREADABLE) from error
 
 
-def _standard_input() -> Path:
-    """What is piped in or pasted, as a file that goes with us: formats look at a file's beginning first."""
+def source(path: Path) -> Path:
+    """The path itself, or for ``-`` what is piped in or pasted as a file that goes with us.
+
+    Formats look at a file's beginning first.
+    """
+    if str(path) != "-":
+        return path
     if sys.stdin.isatty():
         note("reading standard input; paste, then Ctrl-D")
-    file = tempfile.NamedTemporaryFile(prefix="twin-stdin-")  # noqa: SIM115  # it lives until we end
+    file = tempfile.NamedTemporaryFile(prefix="standard-input-")  # noqa: SIM115  # it lives until we end
     shutil.copyfileobj(sys.stdin.buffer, file)
     file.flush()
+    if not file.tell():
+        raise fail("standard input is empty", UNREADABLE)
     _held.append(file)
     return Path(file.name)
 

@@ -1,5 +1,6 @@
 """twin convert: any format to any that is written, and what became of every line."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from twin.io.reading import FRAME_START, UnusedLine, WriteReport
 from twin.report.words import plain
 
 _LISTED = 20
+_FOREIGN = frozenset(
+    (".txt", ".log", ".json", ".har", ".pcap", ".pcapng", ".mitm", ".flow", ".html", ".xlsx", ".zip", ".gz")
+)  # fmt: skip
 _FRAMES = "frames"
 
 
@@ -42,8 +46,16 @@ def convert(
     else:
         _tell(path, output, reading.report, report)
     if not report.written:
+        _remove(output)  # ours, and nothing is in it
         return UNREADABLE
     return FINDINGS if reading.report.looked_like_frames else 0
+
+
+def _remove(output: Path) -> None:
+    if output.is_dir():
+        shutil.rmtree(output)
+    else:
+        output.unlink(missing_ok=True)
 
 
 def _target(to: str | None, output: Path) -> Format:
@@ -52,6 +64,12 @@ def _target(to: str | None, output: Path) -> Format:
             return row
     if to is not None:
         raise fail(f"--to {to}: expected {', '.join(row.name for row in WRITTEN)}", USAGE)
+    if output.suffix.lower() in _FOREIGN:
+        raise fail(
+            f"-o {output}: no such format is written; .jsonl, .csv, .parquet are, a capture is a directory, "
+            "and --to names a format whatever the suffix",
+            USAGE,
+        )
     return next(row for row in WRITTEN if row.name == "capture")
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from twin.cli.common import FINDINGS, LONGEST_S, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json
-from twin.cli.replay_many import play_all
-from twin.engine.replay.baseline import against, document_of
-from twin.engine.replay.evidence import Result
+from twin.cli.common import FINDINGS, LONGEST_S, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json, source
+from twin.cli.replay_many import Judge, play_all
+from twin.engine.replay.baseline import Baseline, against, document_of
+from twin.engine.replay.evidence import Result, went_through
 from twin.engine.replay.fields import Matcher, Matchers
 from twin.engine.replay.identities import Identities, Needs, add_needs
 from twin.engine.replay.player import Player, Policy
@@ -23,12 +23,15 @@ from twin.io.formats import CaptureError
 from twin.io.replay_jobs import Job, play, sessions_of
 from twin.io.replay_setup import Told, checked_target, told
 from twin.io.replaying import command_hook
-from twin.io.targets import UNREADABLE_TEXT, NotAllowedError, Target, dangerous
+from twin.io.targets import UNREADABLE_TEXT, NotAllowedError, Target, UnknownHostError, dangerous
 from twin.model import Frame, Side
+from twin.protocol.actions import ACTIONS
 from twin.protocol.timestamps import SECOND_US
 from twin.report import replayed_html, replayed_junit
 from twin.report.replayed import as_json as result_json
 from twin.report.replayed import as_text, summary_json, summary_text
+
+_ANY_PORT = "127.0.0.1:0"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     as_: str = "station"
     to: str | None = None
     csms: str | None = None
-    listen: str = "127.0.0.1:0"
+    listen: str = _ANY_PORT
     station_id: str | None = None
     password_file: Path | None = None
     expect_calls: bool = False
@@ -68,15 +71,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def replay(paths: list[Path], options: Options) -> int:
     """Replay captures; the exit code (0 equal, 1 divergence, 2 usage, 3 unreadable, 4 refused)."""
+    paths = [source(path) for path in paths]
     held = _told(options.matchers, options.map, options.baseline, options.allow)
     timing = _checked_timing(options)
     target = _target(options, held.allow, timing)
     jobs = _jobs(paths, options, held.rules, held.identities, target)
     if held.baseline is not None or options.write_baseline is not None:
         _refuse_namesakes(jobs)
-    results = _played(jobs, options, held.identities)
-    judged = [against(held.baseline, result) for result in results]
-    _keep_reports(judged, options)
+    judged = _played(jobs, options, held.identities, lambda result: against(held.baseline, result))
+    _keep_reports(judged, options, held.baseline)
     _tell(judged, options)
     if any(result.error for result in judged) and not any(result.diff.matched for result in judged):
         return UNREADABLE
@@ -110,6 +113,7 @@ def _checked_timing(options: Options) -> Timing:
         raise fail("--as csms listens; --csms names the peer of --as station: take one of them", USAGE)
     if timing.virtual and live:
         raise fail("--timing virtual jumps over time: add --to recorded, or take original", USAGE)
+    _refuse_idle_options(options, live=live)
     for name, value in (("--late", options.late), ("--gate-timeout", options.gate_timeout)):
         if not 0 <= value <= LONGEST_S:
             raise fail(f"{name} {value}: expected seconds, 0 to {LONGEST_S:,}", USAGE)
@@ -123,6 +127,21 @@ def _checked_timing(options: Options) -> Timing:
     return timing
 
 
+def _refuse_idle_options(options: Options, *, live: bool) -> None:
+    """What would have no effect is not what was meant."""
+    if options.side is Side.STATION and options.listen != _ANY_PORT:
+        raise fail("--listen is where --as csms waits for a station: add it, or take --csms URL", USAGE)
+    asked = {
+        "--stimulus": options.stimulus is not None,
+        "--require-stimuli": options.require_stimuli,
+        "--expect-calls": options.expect_calls,
+        "--password-file": options.password_file is not None,
+    }
+    for name, given in asked.items():
+        if given and (options.side is Side.CSMS or not live):
+            raise fail(f"{name} is for a live CSMS: add --csms URL", USAGE)
+
+
 def _target(options: Options, allow: Iterable[str], timing: Timing) -> Target | None:
     if options.csms is None:
         return None
@@ -130,6 +149,8 @@ def _target(options: Options, allow: Iterable[str], timing: Timing) -> Target | 
         return checked_target(options.csms, allow, timing)
     except NotAllowedError as error:
         raise fail(str(error), REFUSED) from error
+    except UnknownHostError as error:
+        raise fail(f"--csms {options.csms}: {error}", UNREADABLE) from error
     except ValueError as error:
         raise fail(f"--csms {error}", USAGE) from error
 
@@ -246,7 +267,7 @@ def _with_outputs(jobs: list[Job], output: Path | None) -> list[Job]:
 # --- playing -----------------------------------------------------------------------------------------------
 
 
-def _played(jobs: list[Job], options: Options, identities: Identities) -> list[Result]:
+def _played(jobs: list[Job], options: Options, identities: Identities, judge: Judge) -> list[Result]:
     if len(jobs) > 1 and options.side is Side.CSMS and options.to is None:
         raise fail("--as csms plays one session at a time; name one capture of one station", USAGE)
     if len(jobs) == 1:
@@ -254,10 +275,10 @@ def _played(jobs: list[Job], options: Options, identities: Identities) -> list[R
         if identities.workers and options.station_id is None and job.target is not None:
             live = identities.workers[0]
             job = replace(job, live_station=live, password=_password(options, identities, live))
-        return [_one(job)]
+        return [judge(_one(job))]
     if len(identities.workers) not in (0, options.workers) and len(identities.workers) < options.workers:
         raise fail(f"--workers {options.workers}: the map names {len(identities.workers)} identities", USAGE)
-    return play_all(jobs, options.workers, identities.workers, identities.passwords)
+    return play_all(jobs, options.workers, identities.workers, identities.passwords, judge)
 
 
 def _one(job: Job) -> Result:
@@ -294,14 +315,17 @@ def _progress() -> Callable[[Player, int], None]:
 # --- what is told ------------------------------------------------------------------------------------------
 
 
-def _keep_reports(results: list[Result], options: Options) -> None:
+def _keep_reports(results: list[Result], options: Options, known: Baseline | None) -> None:
     try:
         if options.html is not None:
             options.html.write_text(replayed_html.page(results), encoding="utf-8")
         if options.junit is not None:
             options.junit.write_text(replayed_junit.as_junit(results), encoding="utf-8")
         if options.write_baseline is not None:
-            document = document_of((result.capture, result.diff) for result in results if not result.error)
+            whole = [result for result in results if not result.error and went_through(result.facts)]
+            for name in sorted({result.capture for result in results} - {one.capture for one in whole}):
+                note(f"not in the baseline: {name} was not played to its end")
+            document = document_of(((result.capture, result.diff) for result in whole), known)
             options.write_baseline.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise fail(f"{error.filename}: {error.strerror or error}", USAGE) from error
@@ -327,7 +351,7 @@ def _tell(results: list[Result], options: Options) -> None:
 def needs(paths: list[Path], *, as_json: bool) -> int:
     """What the CSMS must know before these captures are replayed against it, as TOML or JSON."""
     wanted = Needs()
-    for path in paths:
+    for path in map(source, paths):
         for _, frames in _sessions(path):
             add_needs(wanted, frames)
     if as_json:
@@ -335,7 +359,8 @@ def needs(paths: list[Path], *, as_json: bool) -> int:
         return 0
     say("# stations that connect; replace what stands on the right, and give the file to --map")
     say(_table("stations", {name: name for name in wanted.stations if name}))
-    say("# stations that gave a password (HTTP Basic), which no recording holds: fill in and uncomment")
+    if wanted.passwords:
+        say("# stations that gave a password (HTTP Basic), which no recording holds: fill in and uncomment")
     for name in wanted.passwords:
         say(f"# [passwords] {json.dumps(name)} = ...")
     say("# idTags that are presented; in the recording the CSMS answered")
@@ -359,6 +384,8 @@ def _table(name: str, rows: dict[str, str]) -> str:
 def explain(wanted: str, matchers: Path | None) -> int:
     """Which line of the table decides about ACTION/request/path."""
     action, _, path = wanted.partition("/")
+    if action not in ACTIONS or path.split("/")[0] not in ("request", "answer"):
+        raise fail(f"--explain {wanted}: expected ACTION/request/… or ACTION/answer/…", USAGE)
     rule = Matchers(_told(matchers).rules).of(action, path)
     if rule is None:
         say(f"{wanted}: exact, as nothing else is said")
@@ -379,7 +406,7 @@ def dry_run(paths: list[Path], options: Options) -> int:
     from twin.engine.replay.binding import with_our_location
     from twin.engine.replay.script import Do, script_of
 
-    for path in paths:
+    for path in map(source, paths):
         for station, frames in _sessions(path):
             say(f"{path.name} {station} as the {options.side.value}")
             for part in script_of(recording_of(frames), frames, options.side):

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 
 from msgspec.structs import replace
@@ -11,17 +11,46 @@ from twin.cli.common import note
 from twin.engine.replay.evidence import Result
 from twin.io.replay_jobs import Job, failed, play
 
+type Judge = Callable[[Result], Result]
+
 
 def play_all(
-    jobs: list[Job], workers: int, identities: tuple[str, ...] = (), passwords: Mapping[str, str] = {}
+    jobs: list[Job],
+    workers: int,
+    identities: tuple[str, ...] = (),
+    passwords: Mapping[str, str] = {},
+    judge: Judge = lambda result: result,
 ) -> list[Result]:
-    """Every job's result, in the order of the jobs. ``identities``: a live station id for each worker."""
-    if workers == 1 and not identities:
-        return [_told(number, len(jobs), play(job)) for number, job in enumerate(jobs, 1)]
+    """Every job's result, in the order of the jobs. ``identities``: a live station id for each worker.
+
+    Each is given to ``judge`` before it is told. After Ctrl-C the rest is said to be interrupted.
+    """
+    results: dict[int, Result] = {}
+    try:
+        if workers == 1 and not identities:
+            for number, job in enumerate(jobs):
+                results[number] = _told(number + 1, len(jobs), judge(play(job)))
+        else:
+            _in_processes(jobs, workers, identities, passwords, judge, results)
+    except KeyboardInterrupt:
+        note("interrupted: what was played is judged")
+    return [
+        results[number] if number in results else failed(job, "interrupted")
+        for number, job in enumerate(jobs)
+    ]
+
+
+def _in_processes(
+    jobs: list[Job],
+    workers: int,
+    identities: tuple[str, ...],
+    passwords: Mapping[str, str],
+    judge: Judge,
+    results: dict[int, Result],
+) -> None:
     waiting = list(enumerate(jobs))
     free = list(identities[:workers])
     running: dict[Future[Result], tuple[int, Job]] = {}
-    results: dict[int, Result] = {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         while waiting or running:
@@ -39,8 +68,7 @@ def play_all(
                 number, job = running.pop(future)
                 if identities:
                     free.append(job.live_station)
-                results[number] = _told(len(results) + 1, len(jobs), _result(future, job))
-    return [results[number] for number in range(len(jobs))]
+                results[number] = _told(len(results) + 1, len(jobs), judge(_result(future, job)))
 
 
 def _result(future: Future[Result], job: Job) -> Result:

@@ -41,6 +41,7 @@ class _Line(msgspec.Struct):
     meta: dict[str, Any] = {}
 
 
+_UNKNOWN = "unknown"  # the direction of a text in somebody else's log
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -113,10 +114,11 @@ def _kind_frame(line: _Line, values: dict[str, Any]) -> Frame:
         link=str(values["conn"]),
         station=_word(values.get("station", "")),
         kind=Kind(line.kind),
-        sender=_SENDERS[line.direction] if line.direction is not None else None,
+        sender=_SENDERS[line.direction] if line.direction not in (None, _UNKNOWN) else None,
         text=line.raw,
         data=base64.b64decode(data, validate=True) if isinstance(data, str) else None,
-        facts={key: value for key, value in values.items() if key not in _RESERVED},
+        facts={key: value for key, value in values.items() if key not in _RESERVED}
+        | ({"direction": _UNKNOWN} if line.direction == _UNKNOWN else {}),
     )
 
 

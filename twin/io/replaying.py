@@ -119,6 +119,8 @@ def replay(
         return _outcome(held, _in_process(held, plan, player), player, plan, failed)
     running = _Running(player, plan, failed, progress)
     replayed = asyncio.run(running.run(listening, ended))
+    if plan.listen is not None and not replayed:
+        raise websocket.LinkError("no station connected")
     return replace(_outcome(held, replayed, player, plan, failed), link_lost=running.link_lost)
 
 

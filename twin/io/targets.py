@@ -45,6 +45,10 @@ class NotAllowedError(Exception):
     """The target is not this machine and nobody allowed it; the text says how to."""
 
 
+class UnknownHostError(ValueError):
+    """Nobody knows the name of the host."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """A CSMS that may be spoken to. ``addresses`` are those that were checked: connect to no other."""
 
@@ -56,13 +60,14 @@ class Target(msgspec.Struct, frozen=True):
 def target_of(url: str, allow: Collection[str] = ()) -> Target:
     """Check ``ws://HOST:PORT/path``. Every address of the name must be loopback, or ``HOST:PORT`` allowed.
 
-    Raises ``ValueError`` for what is no such URL or cannot be found, :class:`NotAllowedError` otherwise.
+    Raises ``ValueError`` for what is no such URL, :class:`UnknownHostError` for a name that cannot be found,
+    :class:`NotAllowedError` otherwise.
     """
     host, port = _host_and_port(url)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"{host}: {getattr(error, 'strerror', None) or error}") from error
+        raise UnknownHostError(f"{host}: {getattr(error, 'strerror', None) or error}") from error
     addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     loopback = all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
     named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -299,7 +299,10 @@ async def connect(
     except TimeoutError as error:
         raise LinkError(f"{url}: no answer in {CONNECT_TIMEOUT_S:.0f} s") from error
     except (OSError, OverflowError, ValueError, WebSocketException) as error:
-        raise LinkError(f"{url}: {error}") from error
+        why = str(error) or (
+            "the TLS handshake failed; is it ws:// there?" if uri.secure else "closed at once"
+        )
+        raise LinkError(f"{url}: {why}") from error
     except LinkError as error:
         raise LinkError(f"{url}: {error}", error.status) from error
 

@@ -102,7 +102,8 @@ def counted(diff: Diff) -> str:
         ("answered by a model", diff.answered),
     ):
         told += [f"{len(held)} {name}"] if held else []
-    return f"{diff.matched:,} exchanges matched, {', '.join(told)}"
+    exchanges = "exchange" if diff.matched == 1 else "exchanges"
+    return f"{diff.matched:,} {exchanges} matched, {', '.join(told)}"
 
 
 def place(one: Divergence) -> str:

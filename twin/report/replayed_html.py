@@ -22,6 +22,7 @@ def page(results: Sequence[Result]) -> str:
         sessions=[_session(number, result) for number, result in enumerate(results, 1)],
         failed=sum(not result.passed for result in results),
         matched=sum(result.diff.matched for result in results),
+        known=sum(len(result.diff.known) for result in results),
         everywhere=everywhere[:MOST_GROUPS],
         more_groups=max(0, len(everywhere) - MOST_GROUPS),
     )
@@ -37,12 +38,17 @@ def _everywhere(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
     for group in sorted(groups, key=len, reverse=True):
         seen = list(sessions[group[0].group])
         yield {
-            "headline": headline(group[0]),
+            "headline": _headline(group),
             "count": len(group),
             "sessions": len(seen),
             "first": seen[0],
             "name": results[seen[0] - 1].capture,
         }
+
+
+def _headline(group: list[Divergence]) -> str:
+    other = any(one.changes != group[0].changes for one in group)
+    return headline(group[0]) + (", and other values" if other else "")
 
 
 def _session(number: int, result: Result) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def _group(group: list[Divergence], evidence: Evidence | None) -> dict[str, Any]
             if frames:
                 sides.append({"name": name, "frames": frames, "state": "; ".join(state)})
     return {
-        "headline": headline(first),
+        "headline": _headline(group),
         "count": len(group),
         "place": place(first),
         "stream": first.stream,

@@ -103,6 +103,36 @@ def test_line_ends_inside_a_message_come_back_as_they_were(row: Format, tmp_path
     assert [frame.text for frame in read(out)[1]] == texts
 
 
+def rows(folder: Path) -> list[str]:
+    """A golden capture as the lines of a CSV, the header first."""
+    out = folder / "whole.csv"
+    write_csv(list(open_capture(GOLDEN[1]).frames), out)
+    return out.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def test_a_cell_that_does_not_end_costs_its_own_row(tmp_path: Path) -> None:
+    lines = rows(tmp_path)
+    place = next(n for n, line in enumerate(lines) if '[2,""' in line)
+    end = lines[place].index('[2,""') + 20
+    path = tmp_path / "cut.csv"
+    path.write_text("".join([*lines[:place], lines[place][:end] + "\n", *lines[place + 1 :]]))
+    reading, frames = read(path)
+    assert len(frames) == len(lines) - 2
+    (lost,) = reading.report.unused
+    assert (lost.number, lost.why) == (place + 1, "a quoted cell that does not end")
+    assert reading.report.looked_like_frames == 1
+
+
+@pytest.mark.parametrize(("old", "new"), [(",2026-", ",20x6-"), (",text,", ",texxt,")])
+def test_a_row_that_is_refused_looked_like_a_frame(old: str, new: str, tmp_path: Path) -> None:
+    lines = rows(tmp_path)
+    place = next(n for n, line in enumerate(lines) if '[2,""' in line)
+    path = tmp_path / "spoilt.csv"
+    path.write_text("".join([*lines[:place], lines[place].replace(old, new, 1), *lines[place + 1 :]]))
+    reading, frames = read(path)
+    assert (len(frames), reading.report.looked_like_frames) == (len(lines) - 2, 1)
+
+
 # ── HAR ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -429,6 +459,29 @@ def test_a_capture_says_what_became_of_the_log_that_it_came_from(tmp_path: Path)
     assert account["lines"] == 1202
     assert account["unusable_lines"] >= 1200  # more than are kept word for word
     assert CALL[:20] not in json.dumps(account)
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.har"])
+def test_no_capture_is_written_under_a_foreign_suffix(name: str, tmp_path: Path) -> None:
+    done = convert("-", tmp_path / name, CALL)
+    assert (done.returncode, "--to" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out"])
+def test_a_conversion_that_gave_nothing_leaves_nothing(name: str, tmp_path: Path) -> None:
+    done = convert("-", tmp_path / name, "nothing\n")
+    assert (done.returncode, list(tmp_path.iterdir())) == (3, []), done.stderr
+    assert convert("-", tmp_path / name, CALL).returncode == 0
+
+
+def test_nothing_on_standard_input_is_told(tmp_path: Path) -> None:
+    done = convert("-", tmp_path / "out", "")
+    assert (done.returncode, "standard input is empty" in done.stderr) == (3, True), done.stderr
+
+
+def convert(path: str, out: Path, text: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "twin", "convert", path, "-o", str(out))
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
 
 
 # ── what nobody should write ─────────────────────────────────────────────────────────────────────

@@ -18,6 +18,11 @@ class Baseline:
     def __init__(self, known: Mapping[str, Mapping[str, int]] | None = None) -> None:
         self._known = {name: Counter(dict(counts)) for name, counts in (known or {}).items()}
 
+    @property
+    def sessions(self) -> dict[str, dict[str, int]]:
+        """A copy of all that is known, by session."""
+        return {name: dict(counts) for name, counts in self._known.items()}
+
     def apply(self, name: str, diff: Diff) -> tuple[Diff, list[str]]:
         """The diff without what is known of session ``name``, and what of it has vanished."""
         left = Counter(self._known.get(name, {}))
@@ -46,13 +51,13 @@ def baseline_of(document: Any, source: str) -> Baseline:
     return Baseline(sessions)
 
 
-def document_of(diffs: Iterable[tuple[str, Diff]]) -> dict[str, Any]:
-    """What a baseline file holds: every divergence there is now, those known before included."""
-    sessions: dict[str, dict[str, int]] = {}
+def document_of(diffs: Iterable[tuple[str, Diff]], before: Baseline | None = None) -> dict[str, Any]:
+    """What a baseline file holds: every divergence there is now; of other sessions what was known before."""
+    sessions = before.sessions if before is not None else {}
     for name, diff in diffs:
-        counts = Counter(one.known_as for one in (*diff.known, *diff.divergences))
-        if counts:
-            sessions.setdefault(name, {}).update(sorted(counts.items()))
+        sessions.pop(name, None)
+        if counts := Counter(one.known_as for one in (*diff.known, *diff.divergences)):
+            sessions[name] = dict(sorted(counts.items()))
     return {"version": VERSION, "sessions": sessions}
 
 

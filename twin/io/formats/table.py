@@ -9,6 +9,7 @@ import binascii
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,10 @@ def frame_of(row: Mapping[str, Any], seq: int, last_us: int) -> Frame | str:
 # --- CSV ----------------------------------------------------------------------------------------------------
 
 
+_ROW = re.compile(r"\d{1,18},\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")  # how every row of ours begins
+_NO_END = "a quoted cell that does not end"
+
+
 def sniff_csv(path: Path, head: bytes) -> float:
     """Certain by the header line."""
     first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].strip()
@@ -125,12 +130,17 @@ def write_csv(frames: Iterable[Frame], path: Path) -> WriteReport:
 
 
 def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str, Any] | str, str]]:
-    """Rows by the line on which they end; a text may hold line breaks."""
+    """Rows, each with the line on which it ends, or begins if it does not; a text may hold line breaks."""
     csv.field_size_limit(MAX_TEXT)
     held: list[str] = []
-    size = quotes = 0
+    first = size = quotes = 0
     for number, line in numbered_lines(path, report, exact=True):
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
+        if held and _ROW.match(text):  # a cell that never ended costs its own row
+            report.lines += 1
+            yield first, _NO_END, "\n".join(held)
+            held, size, quotes = [], 0, 0
+        first = first if held else number
         if number == 1 or (not held and not text.strip()):
             report.lines -= 1
             continue
@@ -152,7 +162,7 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
             yield number, dict(zip(COLUMNS, map(unguarded, cells), strict=True)), whole
     if held:
         report.lines += 1
-        yield 0, "a quoted cell that does not end", "\n".join(held)
+        yield first, _NO_END, "\n".join(held)
 
 
 def _frames(rows: Iterable[tuple[int, dict[str, Any] | str, str]], report: ImportReport) -> Iterator[Frame]:
@@ -160,7 +170,7 @@ def _frames(rows: Iterable[tuple[int, dict[str, Any] | str, str]], report: Impor
     for number, row, told in rows:
         frame = row if isinstance(row, str) else frame_of(row, seq + 1, last_us)
         if isinstance(frame, str):
-            report.unused_line(number, shown(told.encode(errors="replace")), frame)
+            report.unused_line(number, shown(told.replace('""', '"').encode(errors="replace")), frame)
             continue
         seq, last_us = frame.seq, frame.at_us
         report.used += 1
