@@ -4,8 +4,9 @@ One message a line is a text log (``textlog``); here a message may be spread ove
 printer likes, between whatever else was pasted with it.
 """
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -40,13 +41,14 @@ def _stripped(lines: list[str]) -> str:
 
 
 def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
-    lines = [(number, line.decode("utf-8", "replace")) for number, line in _first(path, report)]
-    text = _stripped([line for _, line in lines])
-    starts = [0]
-    for _, line in lines:
-        starts.append(starts[-1] + len(_stripped([line])) + 1)
+    lines, numbers, starts = [], array("q"), array("q", [0])  # a line may be four bytes, an int alone is 36
+    for number, line in _first(path, report):
+        lines.append(line.decode("utf-8", "replace"))
+        numbers.append(number)
+        starts.append(starts[-1] + len(_stripped(lines[-1:])) + 1)
+    text = _stripped(lines)
     senders, seq, last_us, place = Senders(), 0, 0, 0
-    held: set[int] = set()
+    held = bytearray(len(lines))
     for match, after in pairwise(chain(FRAME_START.finditer(text), [None])):
         assert match is not None
         if match.start() < place:
@@ -58,7 +60,8 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
             continue
         place, message = match.start() + end, held_text[:end]
         first = _line_at(starts, match.start())
-        held.update(range(first, _line_at(starts, place - 1) + 1))
+        last = _line_at(starts, place - 1)
+        held[first : last + 1] = b"\1" * (last + 1 - first)
         if parse(message).message is None:
             report.marked["not JSON"] += 1
         sender = senders.of(message, "fragment")
@@ -71,13 +74,13 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
             kind=Kind.TEXT,
             sender=sender,
             text=message,
-            facts={"source": {"line": lines[first][0]}, "interpolated": True},
+            facts={"source": {"line": numbers[first]}, "interpolated": True},
         )
-    for place_, (number, line) in enumerate(lines):
-        if place_ in held:
+    for number, unused, of_a_message in zip(numbers, lines, held, strict=True):
+        if of_a_message:
             report.used += 1
         else:
-            report.unused_line(number, shown(line.encode()), "no part of a message")
+            report.unused_line(number, shown(unused.encode()), "no part of a message")
     report.settle()
 
 
@@ -91,7 +94,7 @@ def _first(path: Path, report: ImportReport) -> Iterator[tuple[int, bytes]]:
             report.unused_line(number, shown(line), "longer than any fragment")
 
 
-def _line_at(starts: list[int], place: int) -> int:
+def _line_at(starts: Sequence[int], place: int) -> int:
     return bisect_right(starts, place) - 1
 
 
