@@ -197,6 +197,14 @@ def test_connections_are_played_over_a_real_socket_as_they_were(tmp_path: Path) 
     assert len(pings) == 3
 
 
+@pytest.mark.parametrize(("timing", "told"), [("causal", 1), ("virtual", 0)])
+def test_a_check_says_whose_times_those_of_a_replay_are(timing: str, told: int, tmp_path: Path) -> None:
+    played = twin("replay", REFUSED, "--to", "recorded", "--timing", timing, "-o", tmp_path / "again")
+    assert played.returncode == 0, played.stderr
+    assert twin("check", tmp_path / "again").stderr.count("replayed without its pace") == told
+    assert "replayed" not in twin("check", REFUSED).stderr
+
+
 def test_a_station_is_not_made_to_do_what_nobody_allowed() -> None:
     refused = twin("replay", REMOTE, "--as", "csms")
     assert refused.returncode == 4

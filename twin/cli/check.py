@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twin.certificate.profile import Profile, Tolerances
-from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, opened, say, say_json
+from twin.cli.common import UNREADABLE, USAGE, fail, frames_of, note, opened, say, say_json
 from twin.engine.cases import CaseBook
 from twin.engine.checked import Checked, check_frames
 from twin.engine.chosen import Key, Selection, known_keys, selection
@@ -108,6 +108,8 @@ def _checked(
     frames = frames_of(reading)
     if not frames and reading.report.unusable:
         raise fail(f"{path}: not one of its {reading.report.lines:,} lines could be read", UNREADABLE)
+    if reading.manifest.get("replay_of") and reading.manifest.get("timing") not in ("original", "virtual"):
+        note(f"{path}: replayed without its pace; findings about time are the replay's, not a station's")
     adjusts = profile is None and (tolerances is not None or options.lab)
     checked = check_frames(
         name,

@@ -1,6 +1,7 @@
 """A replay as plain data: what a worker process or a test is told, and the result that it gives back."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,26 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 def sessions_of(path: Path) -> list[tuple[str, list[Frame]]]:
     """The stations of a capture that say anything readable, each with its frames. Raises ``CaptureError``."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    marks = tuple((file.name, *_mark(file)) for file in files)
+    return list(_sessions(path, marks))
+
+
+@lru_cache(maxsize=1)  # the sessions of one capture are played one after the other
+def _sessions(path: Path, marks: tuple[tuple[str, int, int], ...]) -> tuple[tuple[str, list[Frame]], ...]:
+    """``marks`` tell files that have changed since."""
     frames = list(open_capture(path).frames)
     found = [(station, station_links(frames, station)) for station in stations_of(frames)]
-    return [(name, held) for name, held in found if any(map(_says, held))]
+    return tuple((name, held) for name, held in found if any(map(_says, held)))
+
+
+def _mark(file: Path) -> tuple[int, int]:
+    """When it was last written and its bytes; what is not there is for ``open_capture`` to tell."""
+    try:
+        told = file.stat()
+    except OSError:
+        return 0, 0
+    return told.st_mtime_ns, told.st_size
 
 
 def _says(frame: Frame) -> bool:
@@ -97,9 +115,8 @@ def _outcome(
         outcome.unplayable = [frame.seq for frame in frames if not playable(frame)]
         if job.output:
             vantage = "simulated" if job.target is None and job.listen is None else job.side.value
-            write_capture(
-                outcome.replayed, Path(job.output), vantage=vantage, head={"replay_of": Path(job.path).name}
-            )
+            head = {"replay_of": Path(job.path).name, "timing": job.timing}
+            write_capture(outcome.replayed, Path(job.output), vantage=vantage, head=head)
     except (CaptureError, LinkError, OSError) as error:
         return failed(job, str(error))
     return outcome

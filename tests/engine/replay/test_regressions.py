@@ -47,7 +47,7 @@ def test_what_came_too_much_stands_where_it_came() -> None:
     """An extra exchange has no place in the recording; it is told after what it followed, not at the end."""
     found = replayed(3, "closed").divergences
     assert [headline(one) for one in found] == [
-        "extra connection",
+        NAMED["closed"],
         "missing StatusNotification of the station",
     ]
     assert found[0].recorded_seq is None

@@ -16,7 +16,7 @@ from twin.engine.replay.baseline import Baseline, baseline_of, document_of
 from twin.engine.replay.diff import Comparison, diff
 from twin.engine.replay.fields import Matchers, rules_of
 from twin.engine.replay.identities import Needs, add_needs, identities_of
-from twin.engine.replay.noise import ENOUGH, as_toml, learn
+from twin.engine.replay.noise import ENOUGH, Learned, as_toml, learn
 from twin.engine.replay.shrinking import shrink
 from twin.io.formats import open_capture
 from twin.model import Frame, Kind, Side
@@ -115,13 +115,15 @@ def noisy(offset: float, count: int = ENOUGH + 2) -> Play:
 
 def test_what_differs_between_equal_runs_is_proposed_and_nothing_is_applied() -> None:
     one, other = noisy(0).frames, noisy(1.25).frames
-    proposals = {(p.action, p.path): p for p in learn(one, other, Matchers())}
+    learned = learn(one, other, Matchers())
+    assert learned.beyond == ()
+    proposals = {(p.action, p.path): p for p in learned.proposals}
     value = proposals["MeterValues", "request/meterValue/*/sampledValue/*/value"]
     assert (value.how, value.tolerance, value.differing, value.enough) == ("numeric", 1.3, ENOUGH + 2, True)
     data = proposals["DataTransfer", "request/data"]
     assert (data.how, data.enough) == ("type", False)
     assert not diff(one, other).equal  # still: a proposal is no rule
-    text = as_toml(proposals.values(), ("a", "b"))
+    text = as_toml(learned, ("a", "b"))
     assert "Insufficient" in text
     approved = Matchers(rules_of(tomllib.loads(text), "matchers.toml"))
     assert diff(one, other, approved).equal
@@ -129,7 +131,7 @@ def test_what_differs_between_equal_runs_is_proposed_and_nothing_is_applied() ->
 
 
 def test_equal_runs_propose_nothing() -> None:
-    assert learn(noisy(0).frames, noisy(0).frames, Matchers()) == []
+    assert learn(noisy(0).frames, noisy(0).frames, Matchers()) == Learned(proposals=())
 
 
 def test_what_is_there_only_sometimes_gets_no_rule() -> None:
@@ -137,9 +139,18 @@ def test_what_is_there_only_sometimes_gets_no_rule() -> None:
         play().booted().station("DataTransfer", {"vendorId": "v"} | more, {}).frames
         for more in ({}, {"data": "x"})
     ]
-    (proposal,) = learn(*pair, Matchers())
-    assert proposal.how == ""
-    assert tomllib.loads(as_toml([proposal], ("a", "b"))) == {}
+    learned = learn(*pair, Matchers())
+    assert [one.how for one in learned.proposals] == [""]
+    assert tomllib.loads(as_toml(learned, ("a", "b"))) == {}
+
+
+def test_what_no_rule_of_a_field_covers_is_said() -> None:
+    one, other = noisy(0), noisy(1).station("Heartbeat", {}, {"currentTime": stamp(9_000)})
+    learned = learn(one.frames, other.frames, Matchers())
+    assert learned.beyond == (("extra Heartbeat", 1),)
+    text = as_toml(learned, ("a", "b"))
+    assert "# 1 times: extra Heartbeat" in text
+    assert rules_of(tomllib.loads(text), "matchers.toml")
 
 
 # ── baseline ─────────────────────────────────────────────────────────────────────────────────────

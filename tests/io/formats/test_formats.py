@@ -110,6 +110,16 @@ def rows(folder: Path) -> list[str]:
     return out.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_spreadsheet_of_another_country_parts_cells_otherwise(delimiter: str, tmp_path: Path) -> None:
+    cells = list(csv.reader(rows(tmp_path)))
+    with (tmp_path / "theirs.csv").open("x", newline="", encoding="utf-8-sig") as theirs:
+        csv.writer(theirs, delimiter=delimiter).writerows(cells)
+    reading, frames = read(tmp_path / "theirs.csv")
+    assert (reading.format, reading.report.unusable) == ("csv", 0)
+    assert frames == read(tmp_path / "whole.csv")[1]
+
+
 def test_a_cell_that_does_not_end_costs_its_own_row(tmp_path: Path) -> None:
     lines = rows(tmp_path)
     place = next(n for n, line in enumerate(lines) if '[2,""' in line)

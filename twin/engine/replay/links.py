@@ -35,6 +35,16 @@ class Link(msgspec.Struct, kw_only=True):
     def shape(self) -> str:
         return "refused handshake" if self.refused else "connection"
 
+    @property
+    def end(self) -> str:
+        """How it ended, as far as is known."""
+        if self.refused:
+            return "refused" if self.status is None else f"refused with {self.status}"
+        if self.end_seq is None:
+            return "none"
+        how = "dropped" if self.abrupt else "closed"
+        return how + (f" by {self.by}" if self.by else "") + (f" with {self.code}" if self.code else "")
+
 
 def links_of(frames: Iterable[Frame]) -> list[Link]:
     """The connections of a capture in the order in which they come up: a capture may begin in one."""
@@ -91,7 +101,10 @@ def link_divergences(recorded: list[Frame], replayed: list[Frame], ends: Ends) -
         if changes:
             found.append(_one("changed", one, other, changes))
     found += [_one("missing", link, None) for link in left[len(right) :]]
-    found += [_one("extra", None, link) for link in right[len(left) :]]
+    for number, link in enumerate(right[len(left) :], len(left)):
+        before = number - 1  # why another one was needed
+        ends_of = [links[before].end if 0 <= before < len(links) else "none" for links in (left, right)]
+        found.append(_one("extra", None, link, (Change("connection before/end", *ends_of),)))
     return found
 
 
@@ -112,7 +125,7 @@ def _text(value: Any) -> str:
 def _one(kind: str, one: Link | None, other: Link | None, changes: tuple[Change, ...] = ()) -> Divergence:
     link = one or other
     assert link is not None
-    of_end = bool(changes) and changes[0].path != "connection"
+    of_end = kind == "changed" and changes[0].path != "connection"
     return Divergence(
         kind=kind,
         stream="connections",

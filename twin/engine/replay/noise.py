@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -16,6 +17,13 @@ from twin.protocol.timestamps import parse_stamp
 
 ENOUGH = 20  # values; fewer prove nothing
 _SHOWN = 4
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """``beyond``: what differed and no rule of a field can cover, with how often."""
+
+    proposals: tuple["Proposal", ...]
+    beyond: tuple[tuple[str, int], ...] = ()
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +45,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         return self.compared >= ENOUGH
 
 
-def learn(one: Iterable[Frame], other: Iterable[Frame], matchers: Matchers) -> list[Proposal]:
+def learn(one: Iterable[Frame], other: Iterable[Frame], matchers: Matchers) -> Learned:
     """Compare two runs that should be equal, and propose a rule for every path at which they are not."""
     left, right = list(one), list(other)
     found = diff(left, right, matchers, Comparison())
@@ -45,14 +53,20 @@ def learn(one: Iterable[Frame], other: Iterable[Frame], matchers: Matchers) -> l
     for action in _actions(left):
         compared[action] = compared.get(action, 0) + 1
     seen: dict[tuple[str, str], list[Change]] = {}
+    beyond: Counter[str] = Counter()
     for divergence in found.divergences:
-        for change in divergence.changes if divergence.kind == "changed" else ():
-            if change.general:
-                seen.setdefault((divergence.action, change.general), []).append(change)
-    return [
-        _proposal(action, path, changes, compared.get(action, 0))
-        for (action, path), changes in sorted(seen.items())
-    ]
+        fields = [one for one in divergence.changes if one.general and divergence.kind == "changed"]
+        for change in fields:
+            seen.setdefault((divergence.action, change.general), []).append(change)
+        if not fields or len(fields) < len(divergence.changes):
+            beyond[" ".join((divergence.kind, divergence.action))] += 1
+    return Learned(
+        proposals=tuple(
+            _proposal(action, path, changes, compared.get(action, 0))
+            for (action, path), changes in sorted(seen.items())
+        ),
+        beyond=tuple(beyond.items()),
+    )
 
 
 def _actions(frames: list[Frame]) -> Iterable[str]:
@@ -107,13 +121,13 @@ def _up(value: float) -> float:
     return float(f"{math.ceil(value / step) * step:.12g}")
 
 
-def as_toml(proposals: Iterable[Proposal], names: tuple[str, str]) -> str:
+def as_toml(learned: Learned, names: tuple[str, str]) -> str:
     """The proposals as rules for a person to move into the project's file."""
     lines = [
         f"# Proposed from {names[0]} and {names[1]}, two runs that should be equal.",
         "# Nothing of this applies: move what you approve of into the file that --matchers names.",
     ]
-    for one in proposals:
+    for one in learned.proposals:
         lines += ["", f"# {one.differing} of {one.compared} {one.action} differed there: {_seen(one.values)}"]
         if not one.how:
             lines.append("# Sometimes it is not there at all: no rule covers that.")
@@ -124,6 +138,9 @@ def as_toml(proposals: Iterable[Proposal], names: tuple[str, str]) -> str:
         if one.tolerance:
             rule["tolerance"] = one.tolerance
         lines += ["[[match]]", *(f"{key} = {json.dumps(value)}" for key, value in rule.items())]
+    if learned.beyond:
+        lines += ["", "# No rule of a field covers what else differed; a baseline can:"]
+        lines += [f"# {count} times: {what}" for what, count in learned.beyond]
     return "\n".join(lines) + "\n"
 
 

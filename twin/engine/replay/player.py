@@ -120,7 +120,6 @@ class Player:
         self.late_us: list[int] = []
         self.misses: list[Miss] = []
         self.more_misses = 0
-        self.answered_by_model = 0
         self.unstimulated: dict[int, int] = {}  # seq of what did not happen: the CALL that nobody made come
         self.unbound: list[tuple[int, Space, Any]] = []  # sent with an id that the live side never gave
         self.finished = False
@@ -323,7 +322,6 @@ class Player:
             return
         if not prologue:
             self._missed(call.action, payload, now_us)
-            self.answered_by_model += 1
         facts = {"prologue": True} if prologue else {"synthetic": self.manner.policy.value}
         self._commands.append(Send(answer, facts))
 

@@ -1,7 +1,8 @@
 """Frames as a table, CSV or Parquet: one row a frame, for spreadsheets and data frames, and back.
 
 A cell of a CSV that a spreadsheet would take for a formula (it begins with ``=``, ``+``, ``-``, ``@`` or a
-control character) stands behind an apostrophe, which is taken away again on reading.
+control character) stands behind an apostrophe, which is taken away again on reading. Cells may be parted by
+semicolons or tabs instead of commas, as spreadsheets of other countries write them.
 """
 
 import base64
@@ -102,14 +103,15 @@ def frame_of(row: Mapping[str, Any], seq: int, last_us: int) -> Frame | str:
 # --- CSV ----------------------------------------------------------------------------------------------------
 
 
-_ROW = re.compile(r"\d{1,18},\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")  # how every row of ours begins
+_ROW = re.compile(r"\d{1,18}([,;\t])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")  # how every row of ours begins
+_DELIMITERS = (",", ";", "\t")
 _NO_END = "a quoted cell that does not end"
 
 
 def sniff_csv(path: Path, head: bytes) -> float:
     """Certain by the header line."""
-    first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].strip()
-    return 1.0 if first == ",".join(COLUMNS).encode() else 0.0
+    first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].decode("utf-8", "replace").strip()
+    return 1.0 if first in (delimiter.join(COLUMNS) for delimiter in _DELIMITERS) else 0.0
 
 
 def read_csv(path: Path, options: ReadOptions) -> Reading:
@@ -134,6 +136,7 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
     csv.field_size_limit(MAX_TEXT)
     held: list[str] = []
     first = size = quotes = 0
+    delimiter = ","
     for number, line in numbered_lines(path, report, exact=True):
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
         if held and _ROW.match(text):  # a cell that never ended costs its own row
@@ -143,6 +146,8 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
         first = first if held else number
         if number == 1 or (not held and not text.strip()):
             report.lines -= 1
+            if number == 1:
+                delimiter = next((one for one in _DELIMITERS if one in text), delimiter)
             continue
         held.append(text)
         size += len(text)
@@ -152,7 +157,7 @@ def _csv_rows(path: Path, report: ImportReport) -> Iterator[tuple[int, dict[str,
             continue
         whole, held, size, quotes = "\n".join(held), [], 0, 0
         try:
-            cells = next(csv.reader(io.StringIO(whole), strict=True))
+            cells = next(csv.reader(io.StringIO(whole), delimiter=delimiter, strict=True))
         except (csv.Error, StopIteration) as error:
             yield number, str(error), whole
             continue
