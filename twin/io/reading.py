@@ -11,11 +11,13 @@ import msgspec
 
 from twin.model import Frame, Side
 
-# What only a message can begin with: type, quoted id, and what must follow (OCPP-J 1.6 §4.2).
-FRAME_START = re.compile(
-    r'\[\s{0,8}(?:2\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}"[A-Za-z]'
-    r'|3\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}[\[{"n]'
-    r'|4\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}")'
+# What only a message can begin with: type, id, and what must follow (OCPP-J 1.6 §4.2); a number as id is
+# against the specification, and seen.
+_ID = r'\s{0,8},\s{0,8}(?:"[^"\\\n]{0,80}"|\d{1,20})\s{0,8},\s{0,8}'
+FRAME_START = re.compile(rf'\[\s{{0,8}}(?:2{_ID}"[A-Za-z]|3{_ID}[\[{{"n]|4{_ID}")')
+# What looks like one, wrong, cut or quoted in some way: nothing like it may be passed over in silence.
+FRAME_LIKE = re.compile(
+    r"\[\s{0,8}[234]\s{0,8},\s{0,8}(?P<mark>\\+\"|\"\"(?!\s?,)|&quot;|&#34;|['\"“”„‟″]|\d{1,20}\s{0,8},\s{0,8}[\"'{])"
 )
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MOST_WHOLE_BYTES = 32 << 20  # of a file that is held whole: parsed JSON takes up to thirty times as much
@@ -76,7 +78,7 @@ class ImportReport(msgspec.Struct, kw_only=True):
         """Count one line (or so many in a row) that gave no frame."""
         self.unusable += count
         self.unusable_by_reason[why] += count
-        self.looked_like_frames += FRAME_START.search(text) is not None
+        self.looked_like_frames += FRAME_LIKE.search(text) is not None
         if len(self.unused) < self.KEPT:
             self.unused.append(UnusedLine(number, text[:200], why))
 

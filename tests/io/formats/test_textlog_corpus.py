@@ -46,6 +46,14 @@ def test_a_log_without_any_frame_is_all_unusable(corpora):
 
 
 @pytest.mark.corpus
-def test_the_json_lines_beside_the_logs_are_no_text_log(corpora):
-    for path in (corpora / "field-logs").glob("*.jsonl"):
-        assert textlog.sniff(path, path.read_bytes()[:65_536]) <= 0.05
+def test_the_same_frames_in_json_lines_of_another_program(corpora):
+    """What lies beside each log is read as any collector's JSON lines: texts, stations, times, sides."""
+    for path in sorted((corpora / "field-logs").glob("*.jsonl")):
+        expected = [json.loads(line) for line in path.read_bytes().splitlines()]
+        frames = list(textlog.FORMAT.read(path, ReadOptions()).frames)
+        assert len(frames) == len(expected), path.name
+        assert [f.station for f in frames] == [e["station"] or "" for e in expected], path.name
+        assert ["log_time" in f.facts for f in frames] == [e["ts"] is not None for e in expected], path.name
+        for frame, line in zip(frames, expected, strict=True):
+            assert frame.text == line["frame"] or line.get("abbreviated_by_logger")
+            assert frame.sender in (None, SENDERS[line["dir"]]), path.name

@@ -14,6 +14,7 @@ import msgspec
 from twin.io.formats.jsonlines import numbered_lines, shown
 from twin.io.formats.jsonscan import Scanner
 from twin.io.formats.senders import Senders
+from twin.io.formats.textlog_heads import no_station
 from twin.io.formats.textlog_times import LogTime, Zone, asked_zone, modal_zone, payload_times
 from twin.io.reading import (
     FRAME_START,
@@ -42,12 +43,15 @@ class _Row(msgspec.Struct):
 
 
 def sniff(path: Path, head: bytes) -> float:
-    """Certain where a line holds a CALL, its answer under the same id, and a time outside both."""
+    """Certain where most lines with a frame hold a CALL, its answer under the same id, and a time outside."""
+    rows = others = 0
     for line in head.decode("utf-8", "replace").splitlines()[:_ROWS_SEEN]:
         texts, rest = _texts(line)
         if len(texts) == 2 and _pairs(texts) and (_US.search(rest) or _ISO.search(rest)):
-            return 0.93
-    return 0.0
+            rows += 1
+        else:
+            others += bool(texts)
+    return 0.93 if rows > others else 0.0
 
 
 def read(path: Path, options: ReadOptions) -> Reading:
@@ -156,7 +160,13 @@ def _station(rest: str, texts: list[str]) -> str:
     message = parse(texts[0]).message
     action = getattr(message, "action", "")
     for cell in _CELLS.split(rest):
-        if cell != action and _NAMED.fullmatch(cell) and not _US.match(cell) and not cell.isdecimal():
+        if (
+            cell != action
+            and not no_station(cell)
+            and _NAMED.fullmatch(cell)
+            and not _US.match(cell)
+            and not cell.isdecimal()
+        ):
             return cell
     return ""
 

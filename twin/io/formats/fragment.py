@@ -62,8 +62,8 @@ def _frames(path: Path, report: ImportReport) -> Iterator[Frame]:
         first = _line_at(starts, match.start())
         last = _line_at(starts, place - 1)
         held[first : last + 1] = b"\1" * (last + 1 - first)
-        if parse(message).message is None:
-            report.marked["not JSON"] += 1
+        if (parsed := parse(message)).message is None:
+            report.marked[parsed.defects[0].flaw.value] += 1
         sender = senders.of(message, "fragment")
         seq, last_us = seq + 1, max([last_us, *payload_times(message)])
         report.shapes["fragment"] += 1

@@ -5,22 +5,25 @@ The shapes stand in ``textlog_shapes.SHAPES``; what cannot be known is said, nev
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 from twin.io.formats.senders import only_sender
 from twin.io.formats.textlog_copies import Key, key_of, without_copies
-from twin.io.formats.textlog_lines import Item, find_message, items, strip_line
+from twin.io.formats.textlog_heads import Heads, says_sent
+from twin.io.formats.textlog_item import Item
+from twin.io.formats.textlog_lines import find_message, items, strip_line
 from twin.io.formats.textlog_shapes import BARE, REPR_CALL, REPR_PAYLOAD, SENDERS
 from twin.io.formats.textlog_times import Zone, asked_zone, modal_zone, payload_times, told_years
-from twin.io.reading import Format, ImportReport, Reading, ReadOptions
+from twin.io.reading import Format, ImportReport, Reading, ReadOptions, refuse_larger
 from twin.model import Call, Frame, Kind, Parsed, Side
 from twin.protocol.codec import parse
 
 _REMEMBERED = 4096  # CALLs that wait for an answer
 _LEARNT = 2000  # messages from which time zone and logging side are learnt
 _LEARNT_CHARACTERS = 32 * 1024 * 1024
+_BACKWARDS = 3  # steps of a log that runs backwards
 _DISSENT = 4  # one station's odd CALL is no second writer, every fifth vote is
 
 
@@ -60,6 +63,11 @@ def _frames(path: Path, options: ReadOptions, zone: Zone | None, report: ImportR
     learnt = _take(messages)
     for item, time in zip(learnt, told_years([item.time for item in learnt]), strict=True):
         item.time = time
+    if _newest_first(learnt):
+        refuse_larger(path, "sort it, oldest first")  # all of it is held: the last line is the first
+        learnt += messages
+        learnt.sort(key=lambda item: -item.number)
+        report.notes.append("newest first: the lines were turned round")
     placing = _Placing(learnt, options.logged_by, zone)
     known = total = 0
     for item in chain(learnt, messages):
@@ -85,6 +93,14 @@ def _take(messages: Iterator[Item]) -> list[Item]:
     return taken
 
 
+def _newest_first(learnt: list[Item]) -> bool:
+    """Whether time runs backwards from line to line, as in what a log viewer exports."""
+    times = [item.time.local_us for item in learnt if item.time]
+    earlier = sum(one > other for one, other in pairwise(times))
+    later = sum(one < other for one, other in pairwise(times))
+    return earlier >= _BACKWARDS and earlier > _DISSENT * later
+
+
 # --- direction, link and time -----------------------------------------------------------------------------
 
 
@@ -92,7 +108,8 @@ class _Placing:
     """Gives each message its place: number, link, sender, stamp."""
 
     def __init__(self, learnt: list[Item], logged_by: Side | None, zone: Zone | None) -> None:
-        self.logged_by, self.voted = logged_by, _logging_side(learnt)
+        self.logged_by, self.votes = logged_by, _votes(learnt)
+        self.heads = Heads(learnt)
         self.timed = any(item.time for item in learnt)
         zoned = all(item.time is None or item.time.zoned for item in learnt)
         self.zone = zone or modal_zone(_clock_pairs(learnt))
@@ -110,8 +127,9 @@ class _Placing:
 
     def frame(self, item: Item) -> Frame:
         parsed = parse(item.text)
-        self.last_flaws = () if parsed.message is not None else ("not JSON",)
-        link = item.station or "log"
+        self.last_flaws = () if parsed.message is not None else (parsed.defects[0].flaw.value,)
+        station = item.station or self.heads.station(item)
+        link = station or "log"
         sender = self._sender(item, parsed, link)
         facts: dict[str, Any] = {"source": {"line": item.number, "shape": item.shape.name}}
         if item.time:
@@ -131,7 +149,7 @@ class _Placing:
             link=link,
             kind=Kind.TEXT,
             sender=sender,
-            station=item.station,
+            station=station,
             text=item.text,
             facts=facts,
         )
@@ -146,16 +164,25 @@ class _Placing:
             at_us = max(payload_times(item.text), default=self.last_us)
         return max(at_us, self.last_us) if self.seq or self.timed else at_us
 
+    def _logging_side(self, item: Item) -> Side | None:
+        """Whose log this is: as asked, else as most messages say, else as usual."""
+        if self.logged_by is not None or not self.votes:
+            return self.logged_by or item.shape.usual
+        side, most = self.votes.most_common(1)[0]
+        return side if self.votes[side.other] * _DISSENT < most else None  # else both ends write in it
+
     def _sender(self, item: Item, parsed: Parsed, link: str) -> Side | None:
         """By the words of the line, else by who may send it, else by the CALL it answers."""
         message, key = parsed.message, key_of(item.text)
-        sender = item.shape.sender(item.verb, self.voted)
+        sender = item.shape.sender(item.verb, self._logging_side(item))
         if sender is None and isinstance(message, Call):
             sender = only_sender(message)
         if sender is None and key[0] in ("3", "4") and (asker := self.asked.get((link, key[1]))):
             sender = asker.other
         if sender is None:
-            sender = item.shape.sender(item.verb, self.logged_by)
+            sender = self.heads.sender(item)
+        if sender is None and self.logged_by is not None and (sent := says_sent(item.head)) is not None:
+            sender = self.logged_by if sent else self.logged_by.other
         if sender is not None and key[0] == "2":
             self.asked[link, key[1]] = sender
             self.asked.move_to_end((link, key[1]))
@@ -164,8 +191,8 @@ class _Placing:
         return sender
 
 
-def _logging_side(learnt: Iterable[Item]) -> Side | None:
-    """Which side wrote the log: told by the writer, or by CALLs that only one side may send."""
+def _votes(learnt: Iterable[Item]) -> Counter[Side]:
+    """For each side, how many messages say that it wrote the log: by the writer, or by one side's CALLs."""
     votes: Counter[Side] = Counter()
     for item in learnt:
         if item.shape.logger:
@@ -174,10 +201,7 @@ def _logging_side(learnt: Iterable[Item]) -> Side | None:
             # a verb read as if the station had logged it: right, or the CSMS has
             agrees = item.shape.sender(item.verb, Side.STATION) is sender
             votes[Side.STATION if agrees else Side.CSMS] += 1
-    if not votes:
-        return None
-    side, most = votes.most_common(1)[0]
-    return side if votes[side.other] * _DISSENT < most else None  # else both ends write in this log
+    return votes
 
 
 def _only_sender_of(text: str) -> Side | None:

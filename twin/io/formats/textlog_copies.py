@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 
-from twin.io.formats.textlog_lines import Item
+from twin.io.formats.textlog_item import Item
 from twin.io.formats.textlog_shapes import SENDERS, SENT
 from twin.io.reading import ImportReport
 from twin.model import Call

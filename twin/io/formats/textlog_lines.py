@@ -1,43 +1,32 @@
 """Lines of a text log to the messages in them: what carries a line, its shape, where its frame ends."""
 
-import ast
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from twin.io.formats import textlog_shapes as shapes
 from twin.io.formats.jsonlines import is_unicode, mended, numbered_lines
 from twin.io.formats.jsonscan import Scanner
+from twin.io.formats.textlog_heads import Header, no_station
+from twin.io.formats.textlog_item import Item
+from twin.io.formats.textlog_quotes import literal, unquoted
 from twin.io.formats.textlog_shapes import BARE, HEAD, PYTHON_REPR, Shape
 from twin.io.formats.textlog_times import LogTime, TimeReader
-from twin.io.reading import FRAME_START, MAX_TEXT, ImportReport
+from twin.io.reading import FRAME_LIKE, FRAME_START, MAX_TEXT, ImportReport
 
+_OTHERS = HEAD // 2  # characters of a JSON record's other values
 _MOST_LINES = 20_000  # of one frame
-_LONGEST_REPR = 256 * 1024
 _WRAP = 60  # a string that goes on in the next line was wrapped: its line is not short
 _BYTES_SAID = re.compile(r"['\"] \[(\d{1,12}) bytes(?:, [\w ]{1,40})?\]\s{0,8}$")
 _CLOSERS = re.compile(r"[\]}][\]}\s]{0,80}$")
 _YEAR_WITHIN = 4000
+_WORD_END, _WORD_START = re.compile(r"[\w.+-]$"), re.compile(r"[\w.+-]")
+_BOX = re.compile(r"\s{1,400}│$")  # a terminal's frame around what it cut
 _ANSI = re.compile(r"\x1b\[[\d;]{0,12}m")
-
-
-class Item(msgspec.Struct):
-    """One message of the log: its text word for word, and all that its line said about it."""
-
-    number: int
-    shape: Shape
-    text: str
-    verb: str = ""
-    station: str = ""
-    time: LogTime | None = None
-    marks: set[str] = msgspec.field(default_factory=set)
-    bytes_said: int | None = None
-    lines: int = 1  # of the source that this message accounts for
-    heard: set[str] = msgspec.field(default_factory=set)  # names of the shapes that said it
 
 
 class _Stripped(msgspec.Struct, frozen=True):
@@ -47,6 +36,7 @@ class _Stripped(msgspec.Struct, frozen=True):
     carrier_time: str = ""
     comment: bool = False
     cut: bool = False
+    anew: bool = False  # the frame in it had to be spelt anew
 
 
 def items(path: Path, report: ImportReport) -> Iterator[Item]:
@@ -61,6 +51,7 @@ class _Reader:
         self.said_station = ""
         self.paths: set[str] = set()  # last segments of the paths of handshakes
         self.undecodable = 0
+        self.header = Header()
         self.open: _Open | None = None
 
     def read(self, path: Path) -> Iterator[Item]:
@@ -110,6 +101,7 @@ class _Reader:
             self.said_station = said["station"]
         if said := shapes.PATH_SAID.search(head):
             self.paths.add(said["path"].rstrip("/").rpartition("/")[2])
+        self.header.read(head)
         event = shapes.CONNECTION_EVENT.search(head)
         self.report.unused_line(number, line, "connection event" if event else "not OCPP")
 
@@ -127,6 +119,11 @@ class _Reader:
             time = self._time(body[place:start], stripped, body[start : start + _YEAR_WITHIN])
             item = Item(number, shape, "", verb, station, time, lines=int(first))
             item.marks = {shape.mark} if shape.mark else set()
+            if stripped.anew:
+                item.marks.add("reconstructed")
+            if shape is BARE:
+                item.head = body[max(place, start - HEAD) : start]
+                item.station = self.header.station(item.head)
             end = self._end(item, body, start, stripped)
             self.report.used += first
             first = False
@@ -140,6 +137,8 @@ class _Reader:
 
     def _name_station(self, item: Item) -> None:
         """Where the line itself names no station, one that an earlier line named for it."""
+        if no_station(item.station):
+            item.station = ""
         if not item.station and item.shape.lone and len(self.paths) == 1:
             item.station = next(iter(self.paths))
         elif not item.station and self.said_station and item.text[:8].lstrip("[ ").startswith(("3", "4")):
@@ -161,7 +160,7 @@ class _Reader:
         if not body.startswith("[", start):
             item.text = body[start:].rstrip()
             if shape.below and not item.text:
-                self.open = _Open(item, Scanner(), [], stripped.comment)
+                self.open = _Open(item, Scanner(), [], stripped.comment, 0)
                 return None
             return len(body)
         scanner = Scanner()
@@ -177,17 +176,18 @@ class _Reader:
             item.text = rest
             return len(body)
         item.text = rest
-        self.open = _Open(item, scanner, [rest], stripped.comment)
+        self.open = _Open(item, scanner, [rest], stripped.comment, len(body))
         return None
 
 
 class _Open:
     """A frame whose brackets are still open at the end of its line."""
 
-    def __init__(self, item: Item, scanner: Scanner, pieces: list[str], comment: bool) -> None:
+    def __init__(self, item: Item, scanner: Scanner, pieces: list[str], comment: bool, width: int) -> None:
         self.item, self.scanner, self.pieces, self.comment = item, scanner, pieces, comment
         self.lines: list[tuple[int, str]] = []
         self.size = sum(map(len, pieces))
+        self.width = width  # of the line before
         self.closed = False
 
     def goes_on(self, stripped: _Stripped) -> bool:
@@ -202,8 +202,14 @@ class _Open:
         if stripped.comment != self.comment or shapes.PREFIXED.match(body) or find_message(body, 0):
             return False
         if self.scanner.in_string:
-            return len(self.pieces[-1]) >= _WRAP
+            return self.width >= _WRAP
         return shapes.CONTINUES.match(body) is not None
+
+    def _cut_by_a_window(self, piece: str) -> bool:
+        """No string of JSON holds a line end, and no two words or numbers stand side by side."""
+        if self.scanner.in_string:
+            return self.width >= len(piece)
+        return _WORD_END.search(self.pieces[-1]) is not None and _WORD_START.match(piece) is not None
 
     def feed(self, number: int, line: str, stripped: _Stripped) -> bool:
         """Take the piece; whether the frame is whole now."""
@@ -212,6 +218,10 @@ class _Open:
             piece, joint = piece[match.end() :], ""
         else:
             joint = "\n" if self.pieces else ""
+            if self.pieces and self._cut_by_a_window(piece):
+                joint = ""
+                self.item.marks.add("reconstructed")
+        self.width = len(piece)
         end = self.scanner.feed(piece)
         self.lines.append((number, line[:200]))
         self.pieces += (joint, piece if end is None else piece[:end])
@@ -236,17 +246,36 @@ def strip_line(line: str) -> _Stripped:
     if comment:
         line = line[comment.end() :]
     cut = journal and line.endswith(">")  # journalctl cuts long lines this way
-    return _Stripped(line, carrier_time, comment is not None, cut)
+    if (boxed := _BOX.search(line)) is not None:
+        line, cut = line[: boxed.start()], True
+    line, anew = unquoted(line)
+    return _Stripped(line, carrier_time, comment is not None, cut, anew)
 
 
 def _json_line(line: str) -> str:
-    """The line that a container or a journal wrote as a string of a JSON object, else the line itself."""
+    """The line that a container or a journal wrote as a string of a JSON object, else the line itself.
+
+    Of a record that holds a frame in another string, the other short values stand before it.
+    """
     try:
-        record = json.loads(line)
+        record: dict[str, Any] = json.loads(line)
     except (ValueError, RecursionError):
         return line
-    said = next((record[key] for key in shapes.JSON_KEYS if isinstance(record.get(key), str)), None)
-    return line if said is None else mended(said).rstrip("\r\n")
+    said: str | None = next(
+        (record[key] for key in shapes.JSON_KEYS if isinstance(record.get(key), str)), None
+    )
+    if said is not None:
+        return mended(said).rstrip("\r\n")
+    name = next(
+        (key for key, value in record.items() if isinstance(value, str) and FRAME_LIKE.search(value)), None
+    )
+    if name is None:
+        return line
+    others = [
+        f"{key}={value}" for key, value in record.items() if isinstance(value, str | int) and key != name
+    ]
+    before = " ".join(others)[:_OTHERS]
+    return mended(f"{before} {name}={record[name]}")
 
 
 def find_message(body: str, place: int) -> tuple[Shape, str, str, int] | None:
@@ -281,7 +310,7 @@ def _wire_text(body: str, start: int, end: int, shape: Shape) -> str:
     if not shape.escaped or "\\" not in quoted:
         return quoted
     quote = body[start - 1]
-    text = _literal(f"{quote}{quoted}{quote}")
+    text = literal(f"{quote}{quoted}{quote}")
     return text if isinstance(text, str) and is_unicode(text) else quoted
 
 
@@ -289,14 +318,14 @@ def _python_repr(number: int, body: str) -> tuple[Item, int] | None:
     """Shape 7: a payload as Python wrote it, as JSON again (id ``?``: none logged), and where it starts."""
     message: list[object]
     if match := shapes.REPR_CALL.search(body, 0, 2000):
-        payload = _literal(body[match.end() : body.rfind(">")])
+        payload = literal(body[match.end() : body.rfind(">")])
         message = [2, match["id"], match["action"], payload]
         if match["kind"] == "CallResult":
             message = [3, match["id"], payload]
     elif (match := shapes.REPR_PAYLOAD.search(body, 0, 2000)) and (
         action := shapes.REPR_ACTION.search(body, match.end())
     ):
-        payload = _literal(body[match.end() : action.start()])
+        payload = literal(body[match.end() : action.start()])
         message = [2, "?", action["action"], payload]
     else:
         return None
@@ -307,14 +336,3 @@ def _python_repr(number: int, body: str) -> tuple[Item, int] | None:
     except (TypeError, ValueError, RecursionError):
         return None
     return Item(number, PYTHON_REPR, text, marks={"reconstructed"}), match.start()
-
-
-def _literal(text: str) -> object:
-    if len(text) > _LONGEST_REPR:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None

@@ -33,7 +33,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     ``pattern`` ends where the frame begins and may name ``verb`` and ``station``. ``logger`` is the side that
     writes such logs, ``None`` where either may: then the log itself must tell. ``raw`` rows are followed by a
     message whatever it looks like, the others only by ``[``. ``quotes`` marks a line that repeats a message
-    which another line holds as a rule; ``received`` where it quotes what the logging side had received.
+    which another line holds as a rule; ``usual`` is the side that mostly writes so, where nothing tells.
+    ``received`` where it quotes what the logging side had received.
     ``below`` allows the frame to begin on the next line. ``until`` is what ends the quotation. ``elided``
     rows leave out the middle of long messages and tell the length. ``escaped`` rows quote as Python's
     ``repr`` does. ``lone`` rows never name a station: it is the one whose path was seen, as long as there was
@@ -44,6 +45,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     pattern: re.Pattern[str]
     logger: Side | None = None
+    usual: Side | None = None
     raw: bool = False
     quotes: bool = False
     received: bool = False
@@ -72,7 +74,7 @@ _EVCC = r"\[ocpp[^\]\n]{0,6}\] {1,4}[A-Z]{4,6} {1,2}\d{4}/\d\d/\d\d \d\d:\d\d:\d
 _STATION = r"(?P<station>[^\[\]{}\"\n]{0,120}?)"
 _JSON_MESSAGE = rf"(?P<verb>received|sent) JSON message (?:from|to) {_STATION}: "
 _RECV = rf"(?P<verb>recv|send|sent) {_STATION}: "
-_OCPP_VERB = r"(?P<verb>receive message|send) (?=\S)"
+_OCPP_VERB = r"(?P<verb>receive message|send)(?: message)? (?=\S)"
 _LEVEL = r"[\s:|\[\]-]{1,12}(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|\]-]{1,12}"
 _OCPP_BRACKETS = r"\[ocpp(?:\.[\w.]{1,40})?\] (?P<station>.{0,200}?) ?: " + _OCPP_VERB
 _LOGGED_AT = r"(?:[\w.]{1,60}:\d{1,6} (?:- )?)?"  # charge_point.py:352, start:123 -
@@ -103,8 +105,9 @@ SHAPES: tuple[Shape, ...] = (
         quotes=True,
         received=True,
     ),
-    _row("evcc without time", 5, r"^\s{0,8}" + _JSON_MESSAGE + r"(?=\[)", logger=Side.CSMS),
-    _row("evcc without time", 5, r"^\s{0,8}" + _RECV + r"(?=\[)", logger=Side.CSMS),
+    _row("evcc without time", 5, r"^\s{0,8}" + _JSON_MESSAGE + r"(?=\[)", usual=Side.CSMS),
+    _row("evcc without time", 5, r"^\s{0,8}" + _RECV + r"(?=\[)", usual=Side.CSMS),
+    _row("ocpp-go", 20, r"\b" + _JSON_MESSAGE + r"(?=\[)"),
     _row(
         "ocpp library, unreadable message",
         7,
@@ -155,7 +158,7 @@ SHAPES: tuple[Shape, ...] = (
         logger=Side.CSMS,
         raw=True,
     ),
-    _row("SteVe without prefix", 10, r"^\s{0,8}(?P<verb>Received|Sending): (?=\[)", logger=Side.CSMS),
+    _row("SteVe without prefix", 10, r"^\s{0,8}(?P<verb>Received|Sending): (?=\[)", usual=Side.CSMS),
     _row("websockets debug", 8, _websockets("server"), logger=Side.CSMS, **_WEBSOCKETS),
     _row("websockets debug", 8, _websockets("client"), logger=Side.STATION, **_WEBSOCKETS),
     _row("websockets debug", 8, _websockets(r"\w{1,20}"), **_WEBSOCKETS),
@@ -168,6 +171,7 @@ SHAPES: tuple[Shape, ...] = (
     _row(
         "SAP simulator",
         12,
+        r"(?:(?P<station>[\w.-]{1,80}) \| (?:\w{1,60}: )?)?"
         r"(?P<verb>>>|<<) Command '\w{1,50}' [\w ]{0,60}payload: (?=\[)",
         logger=Side.STATION,
     ),

@@ -12,8 +12,26 @@ from twin.io.reading import CaptureError
 from twin.protocol.timestamps import parse_stamp
 
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
-_DATED = re.compile(r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)[T ]" + _CLOCK + r"(?P<z>Z|[+-]\d\d:?\d\d)?")
+_ZONE = r"(?: ?(?P<z>Z|[+-]\d\d:?\d\d)(?!\d))?"
+_HALF = r"(?: ?(?P<half>[AaPp])\.?[Mm]\b)?"
+_DATED = re.compile(r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)[T \t]" + _CLOCK + _ZONE)
 _YEARLESS = re.compile(r"(?P<mon>[^\W\d_]{3,4})\.? {1,2}(?P<d>\d{1,2}) " + _CLOCK)
+# 25.11.2024 12:34:21 and 25.11.24, 12:34:21
+_DOTTED = re.compile(r"(?<![\d.])(?P<d>\d{1,2})\.(?P<mo>\d{1,2})\.(?P<y>\d{4}|\d\d),? {1,2}" + _CLOCK)
+# 11/25/2024, 12:34:21 PM: which of the two is the month, the half of the day or a payload tells
+_SLASHED = re.compile(
+    r"(?<![\d/])(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<y>\d{4}),? "
+    r"(?P<h>\d{1,2}):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?" + _HALF
+)
+_MONTH_NAMED = re.compile(  # Nov 25, 2024 @ 12:34:21.604
+    r"(?P<mon>[^\W\d_]{3,9})\.? {1,2}(?P<d>\d{1,2}),? (?P<y>\d{4})(?:,| @| at)? {1,2}" + _CLOCK
+)
+_DAY_FIRST = re.compile(  # 25 Nov 12:34:21, 25/Nov/2024:12:34:21
+    r"(?<!\d)(?P<d>\d{1,2})(?:\. |[ /-])(?P<mon>[^\W\d_]{3,9})\.?(?:[ /-](?P<y>\d{4}))?[ :,T]{1,2}" + _CLOCK
+)
+_EPOCH_TIME = re.compile(  # seconds, or milliseconds, of 2017 to 2033; where a line or a field begins
+    r"(?:^|[\[(]|(?:time|ts|timestamp|date)[\"']?\s?[=:]\s?[\"']?)(?P<s>1[5-9]\d{8})(?:\.(?P<f>\d{1,6})|(?P<ms>\d{3}))?(?![\w.:-])"
+)
 _CLOCK_ONLY = re.compile(r"(?<![\d:.-])" + _CLOCK + r"(?![\d:])")
 # English and German abbreviations, by their first three letters.
 _MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6, "jul": 7, "aug": 8, "sep": 9} | {
@@ -53,11 +71,17 @@ class TimeReader(msgspec.Struct):
     def read(self, head: str, message: str = "") -> LogTime | None:
         """The first time printed in ``head``; ``message`` may know the year when the log does not."""
         if match := _DATED.search(head):
-            self.guessing = False
             found = self._on(match, (int(match["y"]), int(match["mo"]), int(match["d"])), match["z"] or "")
+        elif dated := _otherwise_dated(head, message, self.day):
+            match, day = dated
+            found = self._on(match, day, "")
+        elif match := _EPOCH_TIME.search(head):
+            fraction = (match["ms"] or match["f"] or "").ljust(6, "0")
+            found = LogTime(match[0], int(match["s"]) * 1_000_000 + int(fraction), zoned=True)
         elif (match := _YEARLESS.search(head)) and (month := _MONTHS.get(match["mon"][:3].lower())):
             found = self._on(match, (self._year(month, message), month, int(match["d"])), "")
-        elif self.day and (match := _CLOCK_ONLY.search(head)):
+        elif (match := _CLOCK_ONLY.search(head)) and (self.day or payload_times(message)):
+            self.day = self.day or _day_near(match, payload_times(message)[0])
             found = _log_time(match, self.day, "")
             if found and self.last_us - found.local_us > _HALF_DAY_US:
                 found = self._on(match, _morrow(self.day), "")  # past midnight, and no new date printed
@@ -74,6 +98,7 @@ class TimeReader(msgspec.Struct):
         found = _log_time(match, day, zone)
         if found:
             self.day = day
+            self.guessing = self.guessing and not match.groupdict().get("y")
         return found
 
     def _year(self, month: int, message: str) -> int:
@@ -102,9 +127,71 @@ def _morrow(day: tuple[int, int, int]) -> tuple[int, int, int]:
     return morrow.year, morrow.month, morrow.day
 
 
-def _log_time(match: re.Match[str], day: tuple[int, int, int], zone: str) -> LogTime | None:
+def _otherwise_dated(
+    head: str, message: str, before: tuple[int, int, int] | None
+) -> tuple[re.Match[str], tuple[int, int, int]] | None:
+    """A whole date in another order than ISO 8601's."""
+    if match := _DOTTED.search(head):
+        return match, (_century(match["y"]), int(match["mo"]), int(match["d"]))
+    if match := _SLASHED.search(head):
+        return match, _month_or_day(match, message, before)
+    for pattern in (_MONTH_NAMED, _DAY_FIRST):
+        if (match := pattern.search(head)) and (month := _MONTHS.get(match["mon"][:3].lower())):
+            year = match["y"] or (before[0] + _new_year(before[1], month) if before else None)
+            if year is None and (said := _PAYLOAD_MONTH.search(message[:4000])):
+                year = int(said[1]) + _new_year(int(said[2]), month)
+            return (match, (int(year), month, int(match["d"]))) if year is not None else None
+    return None
+
+
+def _century(year: str) -> int:
+    return int(year) if len(year) == 4 else 2000 + int(year)
+
+
+def _month_or_day(
+    match: re.Match[str], message: str, before: tuple[int, int, int] | None
+) -> tuple[int, int, int]:
+    """A payload's time decides, else the line above, else that only Americans print halves of a day."""
+    one, two, year = int(match["a"]), int(match["b"]), int(match["y"])
+    american, other = (year, one, two), (year, two, one)
+    if one > 12 or two > 12:
+        return other if one > 12 else american
+    near = _EPOCH + payload_times(message)[0] * _US if payload_times(message) else None
+    told = (near.year, near.month, near.day) if near is not None else before
+    if told is not None and american != other:
+        apart = [abs(_days(day) - _days(told)) for day in (american, other)]
+        if min(apart) <= 1:
+            return american if apart[0] < apart[1] else other
+    return american if match["half"] else other
+
+
+def _days(day: tuple[int, int, int]) -> int:
+    """Days since the year 0, well enough to tell near from far."""
+    return (day[0] * 12 + day[1]) * 31 + day[2]
+
+
+def _day_near(match: re.Match[str], payload_us: int) -> tuple[int, int, int]:
+    """The day on which a clock comes nearest to a payload's time."""
+    at = (_EPOCH + payload_us * _US).date()
+    day = at.year, at.month, at.day
+    found = [(time, one) for one in (_eve(day), day, _morrow(day)) if (time := _log_time(match, one, ""))]
+    return min(found, key=lambda one: abs(one[0].local_us - payload_us))[1] if found else day
+
+
+def _eve(day: tuple[int, int, int]) -> tuple[int, int, int]:
     try:
-        moment = datetime(*day, int(match["h"]), int(match["mi"]), int(match["s"]), tzinfo=_zone(zone))
+        eve = date(*day) - timedelta(days=1)
+    except OverflowError:
+        return day
+    return eve.year, eve.month, eve.day
+
+
+def _log_time(match: re.Match[str], day: tuple[int, int, int], zone: str) -> LogTime | None:
+    hours = int(match["h"])
+    if half := match.groupdict().get("half"):
+        hours = hours % 12 + 12 * (half in "pP")
+    try:
+        moment = datetime(*day, hours, int(match["mi"]), int(match["s"]), tzinfo=_zone(zone))
     except ValueError:
         return None
     local_us = (moment - _EPOCH) // _US + int((match["f"] or "0").ljust(6, "0")[:6])
