@@ -110,7 +110,7 @@ async def test_a_transaction_that_began_before_the_capture_is_a_test_too(project
 
 async def test_what_the_baseline_knows_passes_and_a_file_of_the_project_is_found(project: Project) -> None:
     project.night(7)
-    known = {"changed | MeterValues | csms | answer CALLRESULT -> CALLERROR InternalError": 1}
+    known = {"changed | MeterValues | csms | answer CALLRESULT -> CALLERROR InternalError | transaction 1": 1}
     project.write("known.json", json.dumps({"version": 1, "sessions": {"007.capture": known}}))
     async with serving(LiveFaultyCsms({"1.0.7": "error"})) as csms:
         words = (*NIGHT, "--csms", csms.url)

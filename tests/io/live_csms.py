@@ -65,8 +65,7 @@ class LiveCsms:
 @contextlib.asynccontextmanager
 async def serving(csms: LiveCsms, host: str = "127.0.0.1") -> AsyncIterator[LiveCsms]:
     server = await websocket.listen(host, 0, csms.peer_of)
-    port = server.sockets[0].getsockname()[1]
-    csms.url = f"ws://{host}:{port}"
+    csms.url = f"ws://{host}:{server.url.rpartition(':')[2]}"
     try:
         yield csms
     finally:

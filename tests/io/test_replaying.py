@@ -42,16 +42,11 @@ async def test_a_csms_that_goes_away_for_good_is_a_verdict_and_no_error() -> Non
         return live if len(came) == 1 else UNAVAILABLE
 
     server = await websocket.listen("127.0.0.1", 0, peer_of)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        plan = Plan(
-            station_id="OTMK-0001",
-            target=target_of(f"ws://127.0.0.1:{port}"),
-            manner=Manner(gate_us=1_000_000),
-        )
-        frames = station_links(list(open_capture(OUTAGE).frames))
-        outcome = await asyncio.to_thread(replay, frames, plan)
-        live.stop()
+    plan = Plan(station_id="OTMK-0001", target=target_of(server.url), manner=Manner(gate_us=1_000_000))
+    frames = station_links(list(open_capture(OUTAGE).frames))
+    outcome = await asyncio.to_thread(replay, frames, plan)
+    live.stop()
+    server.close()
     assert len(came) == 2
     result = result_of(Job(path=str(OUTAGE), station="OTMK-0001", name="outage"), outcome)
     assert not result.passed

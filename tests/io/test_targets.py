@@ -118,12 +118,22 @@ async def test_a_redirect_is_a_refusal_and_is_not_followed() -> None:
 async def test_messages_are_compressed_where_both_sides_say_so(deflate: bool, offered: bool) -> None:
     peer, other = Nobody(), Nobody()
     server = await listen("127.0.0.1", 0, lambda path, authorization: other, deflate=deflate)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        await connect(f"ws://127.0.0.1:{port}/CP1", peer, deflate=offered)
-        wanted = "permessage-deflate" if deflate and offered else None
-        assert peer.facts.get("extensions") == wanted
-        assert other.facts.get("extensions") == wanted
+    await connect(f"{server.url}/CP1", peer, deflate=offered)
+    wanted = "permessage-deflate" if deflate and offered else None
+    assert peer.facts.get("extensions") == wanted
+    assert other.facts.get("extensions") == wanted
+    server.close()
+
+
+async def test_a_connection_that_never_asks_for_anything_holds_up_no_end() -> None:
+    """A health check, say: it is there, and the server ends all the same."""
+    server = await listen("127.0.0.1", 0, lambda path, authorization: Nobody())
+    port = int(server.url.rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    server.close()
+    async with asyncio.timeout(30):
+        assert await reader.read() == b""
+    writer.close()
 
 
 def test_the_project_says_what_is_allowed(tmp_path: Path) -> None:

@@ -127,10 +127,9 @@ async def _live(
     ending = asyncio.ensure_future(examination.done.wait())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ending.cancel)
-    where = server.sockets[0].getsockname()
-    note(f"listening ws://{where[0]}:{where[1]}: point the station here; its id ends the URL")
+    note(f"listening {server.url}: point the station here; its id ends the URL")
     if options.model:
-        url = url_of(f"ws://{where[0]}:{where[1]}", STATION_ID)
+        url = url_of(server.url, STATION_ID)
         plan = Plan(station_id=STATION_ID, url=url, behaviour=behaviour, seed=options.seed)
         model.append(LiveStation(plan, pace))
         model[0].start()

@@ -104,10 +104,14 @@ def _test(small: Shrunk, name: str) -> str:
 
 from pathlib import Path
 
+import pytest
+
 RECORDED = Path(__file__).parent / "recorded"
 
 
-def test_it_goes_as_it_was_recorded(ocpp_replay):
+def test_it_goes_as_it_was_recorded(ocpp_replay, pytestconfig):
+    if not pytestconfig.getoption("--csms"):
+        pytest.skip("--csms URL: without one the recording meets itself")
     result = ocpp_replay(RECORDED)
     assert result.passed, ocpp_replay.report(result)
 '''

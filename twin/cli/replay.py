@@ -13,13 +13,19 @@ from msgspec.structs import replace
 
 from twin.cli.common import FINDINGS, LONGEST_S, REFUSED, UNREADABLE, USAGE, fail, note, say, say_json, source
 from twin.cli.replay_many import Judge, play_all
+from twin.engine.recording import recording_of
 from twin.engine.replay.baseline import Baseline, against, document_of
+from twin.engine.replay.binding import with_our_location
 from twin.engine.replay.evidence import Result, went_through
 from twin.engine.replay.fields import Matcher, Matchers
 from twin.engine.replay.identities import Identities, Needs, add_needs
 from twin.engine.replay.player import Player, Policy
+from twin.engine.replay.script import Do, Part, script_of
 from twin.engine.replay.timing import Timing, timing_of
+from twin.engine.replay.warm import prologue_of
 from twin.io.formats import CaptureError
+from twin.io.integrity import verify
+from twin.io.manifest import segments_of
 from twin.io.replay_jobs import Job, play, sessions_of
 from twin.io.replay_setup import Told, checked_target, told
 from twin.io.replaying import command_hook
@@ -61,6 +67,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     dangerous: tuple[str, ...] = ()
     html: Path | None = None
     junit: Path | None = None
+    unsealed: bool = False
     output: Path | None = None
     as_json: bool = False
 
@@ -72,6 +79,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def replay(paths: list[Path], options: Options) -> int:
     """Replay captures; the exit code (0 equal, 1 divergence, 2 usage, 3 unreadable, 4 refused)."""
     paths = [source(path) for path in paths]
+    if not options.unsealed:
+        _refuse_altered(paths)
     held = _told(options.matchers, options.map, options.baseline, options.allow)
     timing = _checked_timing(options)
     target = _target(options, held.allow, timing)
@@ -84,6 +93,16 @@ def replay(paths: list[Path], options: Options) -> int:
     if any(result.error for result in judged) and not any(result.diff.matched for result in judged):
         return UNREADABLE
     return 0 if all(result.passed for result in judged) else FINDINGS
+
+
+def _refuse_altered(paths: list[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and segments_of(path) and (wrong := verify(path).altered) is not None:
+            raise fail(
+                f"{path} is not what was written: {wrong.segment} line {wrong.line} {wrong.what} "
+                "(twin check --integrity); --unsealed replays it all the same",
+                UNREADABLE,
+            )
 
 
 # --- what is asked for -------------------------------------------------------------------------------------
@@ -278,7 +297,8 @@ def _played(jobs: list[Job], options: Options, identities: Identities, judge: Ju
         return [judge(_one(job))]
     if len(identities.workers) not in (0, options.workers) and len(identities.workers) < options.workers:
         raise fail(f"--workers {options.workers}: the map names {len(identities.workers)} identities", USAGE)
-    return play_all(jobs, options.workers, identities.workers, identities.passwords, judge)
+    passwords = {name: _password(options, identities, name) for name in identities.workers}
+    return play_all(jobs, options.workers, identities.workers, passwords, judge)
 
 
 def _one(job: Job) -> Result:
@@ -353,7 +373,7 @@ def needs(paths: list[Path], *, as_json: bool) -> int:
     wanted = Needs()
     for path in map(source, paths):
         for _, frames in _sessions(path):
-            add_needs(wanted, frames)
+            add_needs(wanted, prologue_of(frames) + frames)
     if as_json:
         say_json(msgspec.to_builtins(wanted))
         return 0
@@ -365,8 +385,8 @@ def needs(paths: list[Path], *, as_json: bool) -> int:
         say(f"# [passwords] {json.dumps(name)} = ...")
     say("# idTags that are presented; in the recording the CSMS answered")
     for tag, status in wanted.tags.items():
-        parent = f", parent {wanted.parents[tag]}" if tag in wanted.parents else ""
-        say(f"#   {tag}: {status or 'nothing'}{parent}")
+        parent = f", parent {json.dumps(wanted.parents[tag])}" if tag in wanted.parents else ""
+        say(f"#   {json.dumps(tag)}: {status or 'nothing'}{parent}")
     say(_table("tags", {tag: tag for tag in wanted.tags}))
     say("# CALLs that somebody must make the CSMS send (--stimulus)")
     for action, count in sorted(wanted.stimuli.items()):
@@ -376,7 +396,7 @@ def needs(paths: list[Path], *, as_json: bool) -> int:
 
 def _table(name: str, rows: dict[str, str]) -> str:
     def quoted(text: str) -> str:
-        return json.dumps(text, ensure_ascii=True)  # a TOML basic string too
+        return json.dumps(text).replace("\x7f", "\\u007f")  # a TOML basic string too
 
     return "\n".join((f"[{name}]", *(f"{quoted(key)} = {quoted(value)}" for key, value in rows.items()), ""))
 
@@ -402,16 +422,24 @@ def explain(wanted: str, matchers: Path | None) -> int:
 
 def dry_run(paths: list[Path], options: Options) -> int:
     """What would be sent, in order, with the recorded values; nothing is connected."""
-    from twin.engine.recording import recording_of
-    from twin.engine.replay.binding import with_our_location
-    from twin.engine.replay.script import Do, script_of
-
     for path in map(source, paths):
-        for station, frames in _sessions(path):
+        for station, held in _sessions(path):
+            begun = options.csms is not None and options.prologue and options.side is Side.STATION
+            frames = prologue_of(held) + held if begun else held
+            recording = recording_of(frames)
             say(f"{path.name} {station} as the {options.side.value}")
-            for part in script_of(recording_of(frames), frames, options.side):
-                text = (part.frame.text or "") if part.do in (Do.SAY, Do.STIMULATE) else ""
-                if part.do is Do.SAY and part.exchange is not None:
-                    text = with_our_location(text, part.exchange.call.action)
-                say(f"  #{part.seq} {part.do.value} {text}".rstrip())
+            told = [_would_do(part) for part in script_of(recording, frames, options.side)]
+            for exchange in recording.exchanges:
+                answer = exchange.answer.frame if exchange.answer is not None else None
+                if answer is not None and answer.sender is options.side:
+                    told.append((answer.seq, f"answer {answer.text}"))
+            for seq, what in sorted(told):
+                say(f"  #{seq} {what}".rstrip())
     return 0
+
+
+def _would_do(part: Part) -> tuple[int, str]:
+    text = (part.frame.text or "") if part.do in (Do.SAY, Do.STIMULATE) else ""
+    if part.do is Do.SAY and part.exchange is not None:
+        text = with_our_location(text, part.exchange.call.action)
+    return part.seq, f"{part.do.value} {text}"

@@ -21,7 +21,8 @@ def play_all(
     passwords: Mapping[str, str] = {},
     judge: Judge = lambda result: result,
 ) -> list[Result]:
-    """Every job's result, in the order of the jobs. ``identities``: a live station id for each worker.
+    """Every job's result, in the order of the jobs. ``identities``: a live station id for each worker, with
+    its own password or none.
 
     Each is given to ``judge`` before it is told. After Ctrl-C the rest is said to be interrupted.
     """
@@ -58,11 +59,13 @@ def _in_processes(
                 number, job = waiting.pop(place)
                 if identities:
                     name = free.pop()
-                    job = replace(job, live_station=name, password=passwords.get(name, job.password))
+                    job = replace(job, live_station=name, password=passwords.get(name, ""))
                 try:
                     running[pool.submit(play, job)] = (number, job)
                 except BrokenExecutor as error:  # a worker was killed: what is left is told, not lost
-                    results[number] = _told(len(results) + 1, len(jobs), failed(job, str(error)))
+                    free += [job.live_station] if identities else []
+                    lost = failed(job, f"not played: {error}")
+                    results[number] = _told(len(results) + 1, len(jobs), lost)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 number, job = running.pop(future)
@@ -75,6 +78,8 @@ def _result(future: Future[Result], job: Job) -> Result:
     """A bug of ours in one session costs that session, not the night."""
     try:
         return future.result()
+    except BrokenExecutor:
+        return failed(job, "its worker process was killed")
     except Exception as error:
         return failed(job, f"internal error, please report it: {type(error).__name__}: {error}")
 

@@ -104,6 +104,9 @@ def replay(
         list[str] | None,
         typer.Option(metavar="ACTION", help="With --as csms: what the station may be made to do."),
     ] = None,
+    unsealed: Annotated[
+        bool, typer.Option("--unsealed", help="Replay also a capture that was altered since it was written.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as one page.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the new captures here.")] = None,
@@ -143,6 +146,7 @@ def replay(
         workers=workers,
         allow=tuple(allow or ()),
         dangerous=tuple(dangerous or ()),
+        unsealed=unsealed,
         html=html,
         junit=junit,
         output=output,

@@ -137,8 +137,7 @@ async def _own_csms(stack: contextlib.AsyncExitStack, pace: Pace) -> str:
 
     server = await listen("127.0.0.1", 0, peer_of)
     stack.callback(server.close)
-    host, port = server.sockets[0].getsockname()[:2]
-    return f"ws://{host}:{port}"
+    return server.url
 
 
 def _plans(options: Options, behaviour: Behaviour, csms: str) -> Iterator[Plan]:

@@ -8,15 +8,20 @@ from twin.model import Event, EventKind, Frame, Kind, Side
 from twin.protocol import codec
 from twin.protocol.session import UNPARSED, Rpc
 
+ANSWER_US = 30_000_000  # how long an answer may take
 _STRAY = frozenset({EventKind.MALFORMED, EventKind.ORPHANED})
 
 
 class Exchange(msgspec.Struct):
-    """A CALL and its answer, ``None`` where none was seen. ``order`` counts the CALLs of the capture."""
+    """A CALL and its answer, ``None`` where none was seen. ``order`` counts the CALLs of the capture.
+
+    ``cut``: the capture ended, and its link did not, before the time for an answer was over.
+    """
 
     call: Event
     answer: Event | None = None
     order: int = 0
+    cut: bool = False
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -37,7 +42,12 @@ def recording_of(frames: Iterable[Frame]) -> Recording:
     by_seq: dict[int, Exchange] = {}
     events: list[Event] = []
     stray: list[Frame] = []
+    ended: set[str] = set()
+    last_us = 0
     for frame in frames:
+        last_us = frame.at_us
+        if frame.kind in (Kind.CLOSE, Kind.END):
+            ended.add(frame.link)
         rpc = rpcs.get(frame.link)
         if rpc is None:
             # a CALL stays open until its link ends: what was answered late was answered
@@ -53,6 +63,10 @@ def recording_of(frames: Iterable[Frame]) -> Recording:
                 by_seq[event.asked.frame.seq].answer = event
             elif frame.kind is Kind.TEXT and event.kind in _STRAY and event.why != "edge":
                 stray.append(frame)
+    for exchange in exchanges:
+        asked = exchange.call.frame
+        if exchange.answer is None and asked is not None and asked.link not in ended:
+            exchange.cut = last_us - asked.at_us < ANSWER_US
     return Recording(exchanges, events, stray)
 
 

@@ -135,9 +135,9 @@ class Live:
         self.obey()
 
     def received(self, text: str) -> None:
-        if self._closing:
-            return
         self._note(Kind.TEXT, self._side.other, text)
+        if self._closing:  # it was said, and nobody answers any more
+            return
         self.machine.receive(text, self.pace.now_us())
         self.obey()
 

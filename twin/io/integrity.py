@@ -26,6 +26,7 @@ NOT_PROVEN = (
     "that a capture made for billing fulfils calibration law (no Eichrecht proof)",
     "that nothing was cut off behind the last line of a segment without a seal",
 )
+TORN = "torn line"
 _LONGEST_SEAL = 1 << 16
 _MOST_PROBLEMS = 1_000
 
@@ -50,6 +51,11 @@ class Verdict(msgspec.Struct, kw_only=True):
     last_seq: int = 0
     keys: list[str] = msgspec.field(default_factory=list)
     not_proven: tuple[str, ...] = NOT_PROVEN
+
+    @property
+    def altered(self) -> Problem | None:
+        """The first line that is not as it was written; a torn one at the end is only not all there."""
+        return next((one for one in self.problems if one.line and one.what != TORN), None)
 
     def bad(self, segment: str, what: str, line: int = 0, seq: int | None = None) -> None:
         if len(self.problems) < _MOST_PROBLEMS:
@@ -247,11 +253,11 @@ def _lines_of_segment(file: Path, name: str, walk: _Walk, verdict: Verdict) -> _
             held = _decode(line)
             seq, prev = held.seq or int(held.meta["seq"]), held.prev or str(held.meta["prev"])
         except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError):
-            verdict.bad(name, "torn line" if whole is line else "damaged line", number, walk.seq + 1)
+            verdict.bad(name, TORN if whole is line else "damaged line", number, walk.seq + 1)
             walk.prev, walk.seq = "", walk.seq + 1
             continue
         if whole is line:
-            verdict.bad(name, "torn line", number, seq)
+            verdict.bad(name, TORN, number, seq)
         elif walk.prev and prev != walk.prev:
             verdict.bad(name, "does not follow from the line before it", number, seq)
         elif walk.seq and seq != walk.seq + 1:

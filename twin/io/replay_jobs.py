@@ -17,7 +17,7 @@ from twin.engine.replay.session_parts import Played, by_parts, transactions_in
 from twin.engine.replay.timing import timing_of
 from twin.io.capture import write_capture
 from twin.io.formats import CaptureError, open_capture
-from twin.io.replaying import Hook, Outcome, Plan, command_hook, playable, replay
+from twin.io.replaying import Hook, Outcome, Plan, command_hook, not_played, playable, replay
 from twin.io.targets import Target
 from twin.io.websocket import LinkError
 from twin.model import Frame, Side
@@ -112,7 +112,7 @@ def _outcome(
         if not frames:
             return failed(job, f"{job.path} holds no message to replay")
         outcome = replay(frames, plan_of(job, hook), progress, **more)
-        outcome.unplayable = [frame.seq for frame in frames if not playable(frame)]
+        outcome.not_played = not_played(frames)
         if job.output:
             vantage = "simulated" if job.target is None and job.listen is None else job.side.value
             head = {"replay_of": Path(job.path).name, "timing": job.timing}
@@ -183,7 +183,7 @@ def _facts(outcome: Outcome, *, require_stimuli: bool) -> dict[str, Any]:
     unmet = [*player.not_stimulated, *(seq for seq, _ in outcome.failed_stimuli)] if require_stimuli else []
     return {
         "played_to_the_end": outcome.finished,
-        "not_played": [f"#{seq} of an unknown side" for seq in outcome.unplayable],
+        "not_played": [f"#{seq} {why}" for seq, why in outcome.not_played.items()],
         "gates_relaxed": player.gates_relaxed,
         "not_stimulated": player.not_stimulated,
         "failed_stimuli": [f"#{seq} {why}" for seq, why in outcome.failed_stimuli],

@@ -15,22 +15,25 @@ from msgspec.structs import replace
 
 from twin.engine.machine import Stimulate
 from twin.engine.recording import Exchange, recording_of
-from twin.engine.replay.binding import transaction_id_of
+from twin.engine.replay.binding import transaction_id_of, with_recorded_tags
 from twin.engine.replay.diff import Comparison, diff
 from twin.engine.replay.links import Ends
 from twin.engine.replay.models import Model, csms_model, station_model
 from twin.engine.replay.outcome import Diff
 from twin.engine.replay.player import Manner, Player, Policy
+from twin.engine.replay.script import attempts_beside
 from twin.engine.replay.warm import prologue_of
 from twin.engine.virtual import converse
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
+from twin.io.redact import Redactor
 from twin.io.targets import Target
 from twin.model import Frame, Kind, Side
 from twin.protocol.fold import payload_of
 
 FIRST_TRANSACTION_ID = 700_001  # unlike recorded ids, so that binding is really exercised
 ELSEWHERE_GAP_US = 20_000  # between two CALLs to a CSMS that is not on this machine
+LINGER_US = 250_000  # after the last word: a CSMS that has more to say says it at once
 _STIMULUS_S = 60.0
 _FAREWELL_S = 5.0  # for a stimulus that has not ended when all is said
 _NO_WAY = 69  # EX_UNAVAILABLE of sysexits.h
@@ -93,7 +96,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     transactions: list[TransactionPlayed]
     failed_stimuli: list[tuple[int, str]]
     finished: bool
-    unplayable: list[int] = msgspec.field(default_factory=list)
+    not_played: dict[int, str] = msgspec.field(default_factory=dict)
     link_lost: str = ""  # why no further connection could be made, in the middle of the recording
 
 
@@ -108,7 +111,9 @@ def replay(
 
     ``ended`` is given a function that ends a replay early.
     """
-    held = [frame for frame in frames if playable(frame)]
+    whole = list(frames)
+    left_out = not_played(whole)
+    held = [frame for frame in whole if frame.seq not in left_out]
     live = plan.target is not None or plan.listen is not None
     if live and plan.prologue and plan.side is Side.STATION:
         held = prologue_of(held) + held
@@ -129,6 +134,12 @@ def playable(frame: Frame) -> bool:
     return frame.kind is not Kind.TEXT or frame.sender is not None
 
 
+def not_played(frames: list[Frame]) -> dict[int, str]:
+    """What of a capture cannot be played, by ``seq``, and why not."""
+    why = {frame.seq: "of an unknown side" for frame in frames if not playable(frame)}
+    return why | dict.fromkeys(attempts_beside(frames), "an attempt beside an open connection")
+
+
 def _with_model(plan: Plan) -> Manner:
     manner = plan.manner
     if manner.model is None:
@@ -142,12 +153,15 @@ def _with_model(plan: Plan) -> Manner:
         manner = replace(manner, model=model if wanted else None)
     if plan.target is not None and not plan.target.loopback:
         manner = replace(manner, least_gap_us=ELSEWHERE_GAP_US)
+    if plan.target is not None or plan.listen is not None:
+        manner = replace(manner, linger_us=LINGER_US)
     if plan.side is Side.STATION:
         manner = replace(
             manner,
             stimulate=plan.stimulus is not None,
             expect_calls=manner.expect_calls or plan.target is None,
         )
+    manner = replace(manner, hushed=_hushed)
     return replace(manner, expect_strays=plan.target is None and plan.listen is None)
 
 
@@ -160,6 +174,14 @@ def _player(frames: list[Frame], plan: Plan, side: Side) -> Player:
         new_transaction_id=(lambda: next(ids)) if side is Side.CSMS else None,
         manner=plan.manner,
     )
+
+
+_REDACTOR = Redactor(b"", keep_id_tags=True)
+
+
+def _hushed(text: str) -> str:
+    """Without secrets, as a recorder would have kept it."""
+    return _REDACTOR.text(text, {})
 
 
 def _message_id() -> str:
@@ -280,12 +302,13 @@ class _Running:
 
         host, port = self.plan.listen
         server = await websocket.listen(host, port, peer_of, deflate=self.player.deflate)
-        async with server:
-            name, number = server.sockets[0].getsockname()[:2]
-            listening(f"ws://{name}:{number}")
+        try:
+            listening(server.url)
             await self._done
             for one in self._lives:
                 one.stop()
+        finally:
+            server.close()
 
     def _refused(self, error: websocket.LinkError) -> None:
         """A connection could not be made: as it was recorded, or the end of the replay."""
@@ -335,7 +358,9 @@ def _outcome(
     timing = plan.manner.timing
     at_its_pace = timing.mode == "original" and timing.speed == 1 and timing.max_gap_us is None
     comparison = replace(plan.comparison, timed=at_its_pace, ends=Ends.BUT_LAST)
-    found = diff(recorded, replayed, plan.manner.matchers, comparison)
+    recorded, replayed = ([_REDACTOR.frame(frame) for frame in side] for side in (recorded, replayed))
+    told = with_recorded_tags(replayed, plan.manner.tags)
+    found = diff(recorded, told, plan.manner.matchers, comparison)
     return Outcome(
         recorded=recorded,
         replayed=replayed,

@@ -49,6 +49,11 @@ class UnknownHostError(ValueError):
     """Nobody knows the name of the host."""
 
 
+_PASSWORDS = (
+    "a station's password stands in [passwords] of --map, in --password-file or TWIN_STATION_PASSWORD"
+)
+
+
 class Target(msgspec.Struct, frozen=True):
     """A CSMS that may be spoken to. ``addresses`` are those that were checked: connect to no other."""
 
@@ -82,12 +87,14 @@ def target_of(url: str, allow: Collection[str] = ()) -> Target:
 def _host_and_port(url: str) -> tuple[str, int]:
     try:
         parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        if parts.scheme in ("ws", "wss") and parts.hostname:
-            return parts.hostname, port
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80)
     except ValueError:
-        pass
-    raise ValueError(f"{url}: expected ws://HOST:PORT or wss://HOST:PORT")
+        parts, host, port = urlsplit(""), None, 0
+    if "@" in url.partition("//")[2].partition("/")[0]:  # it would stand in every report
+        raise ValueError(f"a URL with a name or a password before its host: {_PASSWORDS}")
+    if parts.scheme not in ("ws", "wss") or not host:
+        raise ValueError(f"{url}: expected ws://HOST:PORT or wss://HOST:PORT")
+    return host, port
 
 
 def project_settings(start: Path) -> tuple[dict[str, Any], Path | None]:

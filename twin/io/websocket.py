@@ -33,6 +33,7 @@ _CLOSE_TIMEOUT_S = 5.0
 MOST_UNSENT_BYTES = 16 << 20  # of a peer that does not read
 _OFFER: Any = [SUBPROTOCOL]  # a NewType of str over there
 _TEXT_NEVER_WAS = 1007
+_GOING_AWAY = 1001
 _NO_CLOSE = 1006
 _MOST_PING = 125  # bytes (RFC 6455 §5.5)
 
@@ -129,6 +130,11 @@ class _End(asyncio.Protocol):
     def abort(self) -> None:
         self.transport.abort()
 
+    def leave(self) -> None:
+        """Say Close where somebody listens, and wait for nobody."""
+        self.close(_GOING_AWAY, "")
+        self.transport.close()
+
     def _settle(self) -> None:
         for event in self.wire.events_received():
             if isinstance(event, WireFrame):
@@ -222,11 +228,21 @@ class _Client(_End):
 
 
 class _Served(_End):
-    def __init__(self, peer_of: PeerOf, deflate: bool) -> None:
+    def __init__(self, peer_of: PeerOf, deflate: bool, others: "set[_Served]") -> None:
         super().__init__()
+        self._others = others
         extensions = [ServerPerMessageDeflateFactory()] if deflate else None
         self.wire = ServerProtocol(subprotocols=_OFFER, max_size=MOST_BYTES, extensions=extensions)
         self._peer_of = peer_of
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._others.add(self)
+        self._deadline = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._others.discard(self)
 
     def _handshake(self, event: Request | Response) -> None:
         assert isinstance(self.wire, ServerProtocol)
@@ -240,6 +256,9 @@ class _Served(_End):
                 self.peer = peer
         self.wire.send_response(response)
         self._flush()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         if self.peer is not None:
             self._open = True
             facts = {
@@ -323,11 +342,28 @@ def authorization_of(url: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
-async def listen(host: str, port: int, peer_of: PeerOf, *, deflate: bool = False) -> asyncio.Server:
+class Listening:
+    """A server of stations: ``url`` is where, ``close`` ends it with every connection it has."""
+
+    def __init__(self, server: asyncio.Server, ends: set[_Served]) -> None:
+        self._server = server
+        self._ends = ends
+        name, port = server.sockets[0].getsockname()[:2]
+        self.url = f"ws://[{name}]:{port}" if ":" in name else f"ws://{name}:{port}"
+
+    def close(self) -> None:
+        self._server.close()
+        for end in list(self._ends):
+            end.leave()
+
+
+async def listen(host: str, port: int, peer_of: PeerOf, *, deflate: bool = False) -> Listening:
     """Serve stations: ``peer_of(path, authorization)`` says who talks to one; ``None`` refuses it with 404,
     a number with that HTTP status. ``deflate`` accepts compression where it is offered.
     """
-    return await asyncio.get_running_loop().create_server(partial(_Served, peer_of, deflate), host, port)
+    ends: set[_Served] = set()
+    make = partial(_Served, peer_of, deflate, ends)
+    return Listening(await asyncio.get_running_loop().create_server(make, host, port), ends)
 
 
 def url_of(csms: str, station_id: str) -> str:

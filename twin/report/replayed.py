@@ -141,7 +141,7 @@ def _groups(diff: Diff, evidence: Sequence[Evidence]) -> list[str]:
             if number < _WITH_CONTEXT:
                 lines += _context(evidence[number])
     if len(groups) > MOST_GROUPS:
-        lines.append(f"… {len(groups) - MOST_GROUPS} more groups; --html and --json have them all")
+        lines.append(f"… {len(groups) - MOST_GROUPS} more groups; --json has them all")
     return lines
 
 

@@ -143,7 +143,7 @@ NAMED = {
     "id as text": "changed StartTransaction of the CSMS: answer/transactionId transaction 1 -> ",
     "error": "changed MeterValues of the CSMS: answer CALLRESULT -> CALLERROR InternalError",
     "id twice": "changed StartTransaction of the CSMS: answer/transactionId transaction 2 -> transaction 1",
-    "closed": "extra connection: connection before/end none -> closed by csms with 1011",
+    "closed": "changed connection: connection/end none -> closed by csms with 1011",
     "extra call": "extra GetConfiguration of the CSMS",
     "an hour off": "changed BootNotification of the CSMS: answer/currentTime ",
 }

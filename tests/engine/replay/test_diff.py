@@ -49,7 +49,8 @@ def test_a_payload_that_is_another_thing_altogether(other: object) -> None:
         request: object = other if text == "request" else {"vendorId": "x"}
         p.station("DataTransfer", request, other if text == "answer" else {"status": "Accepted"})  # type: ignore[arg-type]  # what the wire may hold
         assert not diff(usual, p.frames).equal
-        assert not diff(p.frames, usual).equal
+        cut = other is None and text == "answer"  # no answer at the very end: nobody knows
+        assert diff(p.frames, usual).equal is cut
         assert diff(p.frames, p.frames).equal
 
 

@@ -124,7 +124,7 @@ def test_the_first_rule_that_fits_decides_and_says_where_it_stands() -> None:
         ('[[match]]\nhow = "type"', "missing required field `path`"),
         ('[[match]]\naction = "Stop"\npath = "request/x"\nhow = "type"', "no action"),
         ('[[match]]\npath = "reqest/x"\nhow = "type"', "begins with neither"),
-        ('[[match]]\npath = "request/x"\nhow = "numeric"', "needs a tolerance"),
+        ('[[match]]\npath = "request/x/0/y"\nhow = "type"', "elements of a list"),
         ('[[match]]\npath = "request/x"\nhow = "regex"\npattern = "("', "pattern"),
         ('[[match]]\npath = "request/x"\nhow = "type"\ntolerence = 1', "tolerence"),
         ("[rules]\nx = 1", "unknown table"),

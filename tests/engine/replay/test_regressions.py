@@ -48,6 +48,7 @@ def test_what_came_too_much_stands_where_it_came() -> None:
     found = replayed(3, "closed").divergences
     assert [headline(one) for one in found] == [
         NAMED["closed"],
+        "extra connection",
         "missing StatusNotification of the station",
     ]
-    assert found[0].recorded_seq is None
+    assert found[1].recorded_seq is None

@@ -10,7 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from twin.engine.recording import recording_of
+from twin.model import Frame
 from twin.protocol.places import ANY, Path, places, replaced
 
 # OCPP 1.6: the requests that carry an id given by StartTransaction.conf, at this top-level field.
@@ -83,6 +86,8 @@ LOCATIONS: Mapping[str, Path] = {
     "GetLog": ("log", "remoteLocation"),
     "SignedUpdateFirmware": ("firmware", "location"),
 }
+_LOCATIONS = {action.casefold(): path for action, path in LOCATIONS.items()}
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _OUR_LOCATION = '"ftp://127.0.0.1/twin-replay"'
 
 _PLAIN_ID = re.compile(r'(\s*\[\s*[234]\s*,\s*)"[^"\\]*"(?=\s*,)')  # as nearly all are
@@ -172,6 +177,20 @@ class Bindings:
         return found
 
 
+def with_recorded_tags(frames: list[Frame], tags: Mapping[str, str]) -> list[Frame]:
+    """Replayed frames with the recorded idTags, to compare; ``tags`` are the live ones by recorded ones."""
+    if not tags:
+        return frames
+    ids = Bindings(tags)
+    texts: dict[int, str] = {}
+    for exchange in recording_of(frames).exchanges:
+        for event, answer in ((exchange.call, False), (exchange.answer, True)):
+            frame = event.frame if event is not None else None
+            if frame is not None and frame.text is not None:
+                texts[frame.seq] = ids.to_recorded(frame.text, exchange.call.action, answer=answer)
+    return [replace(frame, text=texts.get(frame.seq, frame.text)) for frame in frames]
+
+
 def bound_paths(action: str, *, answer: bool) -> dict[Path, Space]:
     """Where values of an id space stand in such a payload, as paths; idTags are inputs and not among them."""
     return {
@@ -191,9 +210,14 @@ def with_message_id(text: str, message_id: str) -> str:
 
 def with_our_location(text: str, action: str) -> str:
     """A CALL's text with a location of this machine in place of the recorded one."""
-    if action not in LOCATIONS:
+    path = _LOCATIONS.get(action.casefold())
+    if path is None:
         return text
-    return replaced(text, [(place, _OUR_LOCATION) for place in places(text, (3, *LOCATIONS[action]))])
+    text = replaced(text, [(place, _OUR_LOCATION) for place in places(text, (3, *path))])
+    # nor where a lenient station might look for it: under a key of another case, or one that stands twice
+    return _STRING.sub(
+        lambda found: _OUR_LOCATION if "://" in str(json.loads(found[0], strict=False)) else found[0], text
+    )
 
 
 def transaction_id_of(payload: Any) -> int | None:

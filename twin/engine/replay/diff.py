@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from msgspec.structs import replace
 
 from twin.engine.recording import Recording, recording_of, station_links, stations_of
 from twin.engine.replay.alignment import aligned
-from twin.engine.replay.fields import ABSENT, How, Matchers, agree, decimal_of, falls
+from twin.engine.replay.binding import with_message_id
+from twin.engine.replay.fields import ABSENT, How, Leaf, Matchers, agree, apart, decade_s, decimal_of, falls
 from twin.engine.replay.links import Ends, link_divergences
 from twin.engine.replay.outcome import Change, Diff, Divergence
 from twin.engine.replay.streams import Item, names_of, short, streams_of
@@ -22,6 +24,7 @@ from twin.protocol.timestamps import SECOND_US
 _AHEAD = 1 << 60  # before everything, a prologue too
 _FAR = 0.9  # alike, and so far apart in time that one is late
 _LASTING = frozenset({How.EXACT, How.BOUND, How.SET, How.TYPE, How.REGEX})
+_REGISTERS = ("request/meterStart", "request/meterStop")
 _LIKE = 1.9  # two items that may be paired cost less than both alone
 
 
@@ -53,25 +56,29 @@ def diff(
     stations = list(dict.fromkeys((*stations_of(left), *stations_of(right))))
     if len(stations_of(left)) > 1 or len(stations_of(right)) > 1:
         return _by_station(stations, left, right, matchers, comparison)
-    return _of_one_station(left, right, matchers, comparison)
+    whole = _of_one_station(left, right, matchers, comparison)
+    return Diff(whole.matched, tuple(whole.found), timed=whole.timed)
 
 
 def _by_station(
     stations: list[str], left: list[Frame], right: list[Frame], matchers: Matchers, comparison: Comparison
 ) -> Diff:
-    found: list[Divergence] = []
+    found: list[tuple[tuple[int, bool, int], Divergence]] = []
     matched, timed = 0, True
     for station in stations:
         one, other = station_links(left, station), station_links(right, station)
         held = _of_one_station(one, other, matchers, comparison)
         matched, timed = matched + held.matched, timed and held.timed
-        found += [replace(d, stream=f"{d.stream} of {station or 'no station'}") for d in held.divergences]
-    return Diff(matched, tuple(found), timed=timed)
+        found += [
+            (held.place(d), replace(d, stream=f"{d.stream} of {station or 'no station'}")) for d in held.found
+        ]
+    found.sort(key=itemgetter(0))  # one capture numbers the frames of all its stations
+    return Diff(matched, tuple(d for _, d in found), timed=timed)
 
 
 def _of_one_station(
     left: list[Frame], right: list[Frame], matchers: Matchers, comparison: Comparison
-) -> Diff:
+) -> "_Comparing":
     ours, theirs = recording_of(left), recording_of(right)
     names = names_of(ours.exchanges, theirs.exchanges)
     timed = comparison.timed if comparison.timed is not None else _same_pace(left, right)
@@ -82,7 +89,7 @@ def _of_one_station(
         comparing.stream(*one, other)
     comparing.found += _strays(ours, theirs) + link_divergences(left, right, comparison.ends)
     comparing.found.sort(key=comparing.place)
-    return Diff(comparing.matched, tuple(comparing.found), timed=timed)
+    return comparing
 
 
 def pairs_of(
@@ -128,6 +135,7 @@ def _strays(recorded: Recording, replayed: Recording) -> list[Divergence]:
                     sender=frame.sender,
                     recorded_seq=frame.seq if kind == "missing" else None,
                     replayed_seq=frame.seq if kind == "extra" else None,
+                    content=_digest(with_message_id(frame.text or "", "")),
                 )
             )
     return found
@@ -216,14 +224,11 @@ class _Comparing:
         found = []
         alike = old.key == new.key
         for path, leaf in old.fields.items() if alike else {**old.fields, **new.fields}.items():
-            if alike and leaf.matcher is None:
+            if (alike and leaf.matcher is None) or (old.exchange.cut and path.startswith("answer")):
                 continue
             ours, theirs = old.fields.get(path, ABSENT), new.fields.get(path, ABSENT)
-            sent = (old.answer_us, new.answer_us) if path.startswith("answer") else (old.call_us, new.call_us)
-            same = ours.key == theirs.key and agree(
-                ours, theirs, sent[0] or old.call_us, sent[1] or new.call_us
-            )
-            if not same or falls(theirs, self._series, f"{stream} {path}"):
+            same = ours.key == theirs.key and agree(ours, theirs, *sent_us(old, new, path))
+            if not same or falls(theirs, self._series, f"{stream} {series_of(path)}"):
                 rule = ours.matcher or theirs.matcher
                 how, source = (rule.how.value, rule.source) if rule else ("exact", "built in")
                 found.append(
@@ -234,6 +239,7 @@ class _Comparing:
                         how,
                         source,
                         ours.general or theirs.general,
+                        apart(ours, theirs),
                     )
                 )
         return found
@@ -242,13 +248,19 @@ class _Comparing:
         if old.answer_us is not None and new.answer_us is not None:
             took, takes = old.answer_us - old.call_us, new.answer_us - new.call_us
             if takes - took > self.how.answer_late_us:
-                times = Change("answer", _seconds(took), _seconds(takes), "time")
+                times = Change(
+                    "answer", _seconds(took), _seconds(takes), "time", apart=decade_s(takes - took)
+                )
                 return _divergence("late", stream, old, new, (times,))
             if self.timed and took - takes > self.how.answer_late_us:
-                times = Change("answer", _seconds(took), _seconds(takes), "time")
+                times = Change(
+                    "answer", _seconds(took), _seconds(takes), "time", apart=decade_s(took - takes)
+                )
                 return _divergence("early", stream, old, new, (times,))
         if self.timed and abs(late_us := self._late_us(old, new)) > self.how.late_us:
-            times = Change("request", "+0 s", f"{late_us / SECOND_US:+g} s", "time")
+            times = Change(
+                "request", "+0 s", f"{late_us / SECOND_US:+g} s", "time", apart=decade_s(abs(late_us))
+            )
             return _divergence("late" if late_us > 0 else "early", stream, old, new, (times,))
         return None
 
@@ -275,15 +287,38 @@ def _divergence(
 
 
 def _content(item: Item, *, live: bool) -> str:
-    """A digest of a request: what stays the same from run to run, of a live one no number either."""
+    """A digest of a request: what stays the same from run to run, so of a live one no id and no register."""
     held = sorted(
         f"{path} {leaf.key!r}"
         for path, leaf in item.fields.items()
         if path.startswith("request/")
         and (leaf.matcher is None or leaf.matcher.how in _LASTING)
-        and not (live and decimal_of(leaf.value) is not None)
+        and not (live and _of_this_run(path, leaf))
     )
-    return hashlib.sha256("\n".join(held).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return _digest("\n".join(held))
+
+
+def _of_this_run(path: str, leaf: Leaf) -> bool:
+    """A number that another run would give otherwise: an id that nothing has named, what a meter read."""
+    measured = path in _REGISTERS or ("/sampledValue/" in path and path.endswith("/value"))
+    bound = leaf.matcher is not None and leaf.matcher.how is How.BOUND
+    return (measured or bound) and decimal_of(leaf.value) is not None
+
+
+def sent_us(old: Item, new: Item, path: str) -> tuple[int, int]:
+    """When the value at a path was sent, on either side: with the answer or with the CALL."""
+    if path.startswith("answer") and old.answer_us is not None and new.answer_us is not None:
+        return old.answer_us, new.answer_us
+    return old.call_us, new.call_us
+
+
+def series_of(path: str) -> str:
+    """A path without the numbers of list elements: what is read again and again is one series."""
+    return "/".join("*" if step.isdecimal() else step for step in path.split("/"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _seq(item: Item | None, *, of_answer: bool) -> int | None:

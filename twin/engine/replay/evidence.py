@@ -86,7 +86,7 @@ def evidence_of(diff: Diff, recorded: Sequence[Frame], replayed: Sequence[Frame]
 
 def clause_of(divergence: Divergence) -> str:
     """Where the specification speaks of what differs."""
-    if divergence.stream == "connections":
+    if divergence.of_connections:
         return "OCPP-J 1.6 §3, RFC 6455 §7"
     changes = {change.path: change for change in divergence.changes}
     if (answer := changes.get("answer")) is not None:

@@ -31,7 +31,7 @@ class How(StrEnum):
     EXACT = "exact"  # the same value after parsing: 1.0 is 1
     BOUND = "bound"  # the bijection holds
     TIME = "time"  # the same moment, or the same distance from its sending, and the same style of zone
-    NUMERIC = "numeric"  # no further apart than a tolerance
+    NUMERIC = "numeric"  # no further apart than a tolerance; without one the same number, however spelt
     MONOTONIC = "monotonic"  # any number that does not fall within its series
     SET = "set"  # a list without an order, its elements told apart by a key
     REGEX = "regex"  # both texts fit a pattern
@@ -239,6 +239,28 @@ def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
     return True
 
 
+def apart(recorded: Leaf, live: Leaf) -> str:
+    """How far two values of a kind with a tolerance are apart, to the next power of ten; "" for others."""
+    how = recorded.matcher.how if recorded.matcher is not None else How.EXACT
+    if how is How.TIME and isinstance(recorded.value, str) and isinstance(live.value, str):
+        ours, theirs = parse_stamp(recorded.value), parse_stamp(live.value)
+        return decade_s(abs(ours.at_us - theirs.at_us)) if ours is not None and theirs is not None else ""
+    if how in (How.NUMERIC, How.MONOTONIC):
+        one, other = decimal_of(recorded.value), decimal_of(live.value)
+        return _decade(abs(one - other)) if one is not None and other is not None else ""
+    return ""
+
+
+def decade_s(us: int) -> str:
+    return f"{_decade(Decimal(us) / SECOND_US)} s"
+
+
+def _decade(value: Decimal) -> str:
+    if not value:
+        return "0"
+    return f"1e{value.adjusted() + (value.normalize().as_tuple().digits != (1,))}"
+
+
 def said(word: str) -> Leaf:
     """A leaf for what is no value of a payload: the action, the kind of answer, an absence."""
     return Leaf(word, (word,))
@@ -323,13 +345,13 @@ def _check(rule: Matcher, where: str) -> None:
         raise ValueError(f"{where}: ignore needs a reason")
     if rule.action != "*" and rule.action not in ACTIONS:
         raise ValueError(f"{where}: {rule.action!r} is no action of OCPP 1.6")
+    if any(step.isdecimal() for step in rule.path.split("/")):
+        raise ValueError(f"{where}: path {rule.path!r}: write * for the elements of a list")
     if rule.path.split("/")[0] not in ("request", "answer", "*"):
         raise ValueError(f"{where}: path {rule.path!r} begins with neither request/ nor answer/")
     for name in ("tolerance", "relative"):
         if not (isfinite(value := getattr(rule, name)) and value >= 0):
             raise ValueError(f"{where}: {name} {value}: expected a number that is not negative")
-    if rule.how is How.NUMERIC and not (rule.tolerance or rule.relative):
-        raise ValueError(f"{where}: numeric needs a tolerance or a relative one")
     if rule.how is How.REGEX:
         try:
             re.compile(rule.pattern)

@@ -39,6 +39,11 @@ def identities_of(document: Mapping[str, Any], source: str) -> Identities:
                 raise ValueError(f"{source}: workers: expected a list of station ids")
         elif not isinstance(table, dict) or not all(isinstance(one, str) for one in table.values()):
             raise ValueError(f"{source}: [{name}]: expected texts, recorded = live")
+    workers = list(document.get("workers", ()))
+    if (twice := next((one for one in workers if workers.count(one) > 1), None)) is not None:
+        raise ValueError(
+            f"{source}: workers: {twice!r} stands there twice, and two at once would be one station"
+        )
     for name in ("stations", "tags"):
         live = list(document.get(name, {}).values())
         if (twice := next((one for one in live if live.count(one) > 1), None)) is not None:

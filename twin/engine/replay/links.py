@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from twin.engine.replay.outcome import Change, Divergence
+from twin.engine.replay.script import is_trouble
 from twin.model import Frame, Kind, Side
 
 
@@ -14,7 +15,7 @@ class Ends(StrEnum):
     """How much of the connections is compared."""
 
     ALL = "all"
-    BUT_LAST = "but the last"  # whoever replays leaves when all is said, whatever ended the recording
+    BUT_LAST = "but the last"  # whoever replays leaves when all is said, unless the CSMS had a reason to
     NONE = "none"
 
 
@@ -95,6 +96,7 @@ def link_divergences(recorded: list[Frame], replayed: list[Frame], ends: Ends) -
     if not all(any(link.begun for link in links) for links in (left, right)):
         return []  # imported logs know of no connection
     found = []
+    changes: tuple[Change, ...] = ()
     for number, (one, other) in enumerate(zip(left, right, strict=False), 1):
         last = number == len(left) and ends is Ends.BUT_LAST
         changes = tuple(_changes(one, other, last=last))
@@ -102,17 +104,27 @@ def link_divergences(recorded: list[Frame], replayed: list[Frame], ends: Ends) -
             found.append(_one("changed", one, other, changes))
     found += [_one("missing", link, None) for link in left[len(right) :]]
     for number, link in enumerate(right[len(left) :], len(left)):
-        before = number - 1  # why another one was needed
-        ends_of = [links[before].end if 0 <= before < len(links) else "none" for links in (left, right)]
-        found.append(_one("extra", None, link, (Change("connection before/end", *ends_of),)))
+        why = () if changes else (_before(left, right, number),)
+        found.append(_one("extra", None, link, why))
+        changes = ()
     return found
+
+
+def _before(left: list[Link], right: list[Link], number: int) -> Change:
+    """Why another connection was needed: how the one before it ended."""
+    ends = [links[number - 1].end if 0 < number <= len(links) else "none" for links in (left, right)]
+    return Change("connection before/end", *ends)
 
 
 def _changes(one: Link, other: Link, *, last: bool) -> Iterable[Change]:
     if one.shape != other.shape:
         yield Change("connection", one.shape, other.shape)
         return
-    for name in ("status",) if last or one.refused else ("status", "by", "code", "abrupt"):
+    expelled = any(link.by == Side.CSMS and is_trouble(link.code) for link in (one, other))
+    if last and expelled and one.end_seq is None and one.code is None:
+        yield Change("connection/end", one.end, other.end)
+        return
+    for name in ("status",) if (last and not expelled) or one.refused else ("status", "by", "code", "abrupt"):
         ours, theirs = getattr(one, name), getattr(other, name)
         if ours is not None and theirs is not None and ours != theirs:
             yield Change(f"connection/{name}", _text(ours), _text(theirs))
@@ -130,7 +142,14 @@ def _one(kind: str, one: Link | None, other: Link | None, changes: tuple[Change,
         kind=kind,
         stream="connections",
         action=link.shape,
-        recorded_seq=(one.end_seq if of_end and one.end_seq else one.seq) if one else None,
-        replayed_seq=(other.end_seq if of_end and other.end_seq else other.seq) if other else None,
+        recorded_seq=_place(one, of_end=of_end),
+        replayed_seq=_place(other, of_end=of_end),
         changes=changes,
     )
+
+
+def _place(link: Link | None, *, of_end: bool) -> int | None:
+    """The frame to look at: where it ended, if that was seen, or where it began."""
+    if link is None:
+        return None
+    return link.end_seq if of_end else link.seq

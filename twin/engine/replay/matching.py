@@ -35,7 +35,6 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Known(msgspec.Struct):
-    exchange: Exchange
     seq: int
     fields: dict[str, Leaf]
     consumed: bool = False
@@ -55,7 +54,7 @@ class Recorded:
                 continue
             action, payload = exchange.call.action, getattr(exchange.call.message, "payload", None)
             fields = self._flat(action, payload)
-            known = _Known(exchange, exchange.call.frame.seq, fields)
+            known = _Known(exchange.call.frame.seq, fields)
             self._by_key.setdefault((action, key_of(fields)), deque()).append(known)
             self._by_subject.setdefault((action, subject_of(action, payload)), deque()).append(known)
             self._by_action.setdefault(action, deque()).append(known)
@@ -64,8 +63,8 @@ class Recorded:
     def consumed(self, seq: int) -> bool:
         return self._by_seq[seq].consumed
 
-    def take(self, action: str, payload: Any) -> Exchange | None:
-        """The recorded CALL that a live one (with recorded values) is, exactly or with differences."""
+    def take(self, action: str, payload: Any) -> int | None:
+        """``seq`` of the recorded CALL that a live one (with recorded values) is, if with differences."""
         fields = self._flat(action, payload)
         known = _first(self._by_key.get((action, key_of(fields))))
         if known is None:
@@ -75,7 +74,7 @@ class Recorded:
             known = min(near, key=lambda one: len(_differing(one.fields, fields)), default=None)
         if known is not None:
             known.consumed = True
-        return known.exchange if known is not None else None
+        return known.seq if known is not None else None
 
     def miss(self, action: str, payload: Any, at_us: int) -> Miss:
         """Why nothing was found: the closest recorded CALL of that action, unconsumed before consumed."""

@@ -4,19 +4,20 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from twin.engine.replay.diff import Comparison, diff
-from twin.engine.replay.fields import Matchers
-from twin.engine.replay.outcome import Change
+from twin.engine.replay.diff import Comparison, diff, pairs_of, sent_us
+from twin.engine.replay.fields import ABSENT, Leaf, Matchers, decimal_of
+from twin.engine.replay.streams import short
 from twin.model import Frame
-from twin.protocol.timestamps import parse_stamp
+from twin.protocol.timestamps import SECOND_US, Stamp, parse_stamp
 
 ENOUGH = 20  # values; fewer prove nothing
 _SHOWN = 4
+_MOST_DIGITS = 18  # apart so far, two numbers have nothing in common
+_SAMPLED = "sampledValue/*/value"
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -45,72 +46,84 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         return self.compared >= ENOUGH
 
 
+class _Seen(NamedTuple):
+    """One difference at a path: both values, and how much later the replayed one was sent."""
+
+    recorded: Leaf
+    replayed: Leaf
+    moved_us: int
+
+
 def learn(one: Iterable[Frame], other: Iterable[Frame], matchers: Matchers) -> Learned:
     """Compare two runs that should be equal, and propose a rule for every path at which they are not."""
     left, right = list(one), list(other)
     found = diff(left, right, matchers, Comparison())
-    compared: dict[str, int] = {}
-    for action in _actions(left):
-        compared[action] = compared.get(action, 0) + 1
-    seen: dict[tuple[str, str], list[Change]] = {}
+    pairs = [(a, b) for a, b in pairs_of(left, right, matchers, timed=found.timed) if a and b]
+    compared = Counter(old.action for old, _ in pairs)
+    seen: dict[tuple[str, str], list[_Seen]] = {}
+    of_seq = {old.seq: (old, new) for old, new in pairs}
     beyond: Counter[str] = Counter()
     for divergence in found.divergences:
-        fields = [one for one in divergence.changes if one.general and divergence.kind == "changed"]
+        pair = of_seq.get(divergence.call_seq or 0) if divergence.kind == "changed" else None
+        fields = [change for change in divergence.changes if change.general] if pair is not None else []
         for change in fields:
-            seen.setdefault((divergence.action, change.general), []).append(change)
+            assert pair is not None
+            sent = sent_us(*pair, change.path)
+            ours, theirs = (side.fields.get(change.path, ABSENT) for side in pair)
+            seen.setdefault((divergence.action, change.general), []).append(
+                _Seen(ours, theirs, sent[1] - sent[0])
+            )
         if not fields or len(fields) < len(divergence.changes):
             beyond[" ".join((divergence.kind, divergence.action))] += 1
     return Learned(
         proposals=tuple(
-            _proposal(action, path, changes, compared.get(action, 0))
-            for (action, path), changes in sorted(seen.items())
+            _proposal(action, path, values, compared[action])
+            for (action, path), values in sorted(seen.items())
         ),
         beyond=tuple(beyond.items()),
     )
 
 
-def _actions(frames: list[Frame]) -> Iterable[str]:
-    from twin.engine.recording import recording_of
-
-    return (exchange.call.action for exchange in recording_of(frames).exchanges)
-
-
-def _proposal(action: str, path: str, changes: list[Change], compared: int) -> Proposal:
-    how, tolerance = _weakest(changes)
-    values = tuple(dict.fromkeys((change.recorded, change.replayed) for change in changes))
+def _proposal(action: str, path: str, seen: list[_Seen], compared: int) -> Proposal:
+    how, tolerance = _weakest(path, seen)
+    values = tuple(dict.fromkeys((short(one.recorded.value), short(one.replayed.value)) for one in seen))
     return Proposal(
         action=action,
         path=path,
         how=how,
         tolerance=tolerance,
         compared=compared,
-        differing=len(changes),
+        differing=len(seen),
         values=values[:_SHOWN],
     )
 
 
-def _weakest(changes: list[Change]) -> tuple[str, float]:
+def _weakest(path: str, seen: list[_Seen]) -> tuple[str, float]:
     """numeric or time with what they were apart at most, else type; nothing for what is not always there."""
-    pairs = [(change.recorded, change.replayed) for change in changes]
-    if any("absent" in pair for pair in pairs):
+    if any(ABSENT in (one.recorded, one.replayed) for one in seen):
         return "", 0.0
-    numbers = [(_number(ours), _number(theirs)) for ours, theirs in pairs]
-    if all(ours is not None and theirs is not None for ours, theirs in numbers):
-        apart = max(abs(ours - theirs) for ours, theirs in numbers if ours is not None and theirs is not None)
-        return "numeric", _up(float(apart))
-    stamps = [(parse_stamp(ours), parse_stamp(theirs)) for ours, theirs in pairs]
-    if all(ours is not None and theirs is not None for ours, theirs in stamps):
-        apart_us = max(abs(a.at_us - b.at_us) for a, b in stamps if a is not None and b is not None)
-        return "time", _up(apart_us / 1e6)
-    return "type", 0.0
+    if all(_is_number(path, leaf) for one in seen for leaf in (one.recorded, one.replayed)):
+        pairs = [(decimal_of(one.recorded.value), decimal_of(one.replayed.value)) for one in seen]
+        apart = max(abs(ours - theirs) for ours, theirs in pairs if ours is not None and theirs is not None)
+        return ("numeric", _up(float(apart))) if apart.adjusted() < _MOST_DIGITS else ("type", 0.0)
+    stamps = [(_stamp(one.recorded), _stamp(one.replayed), one.moved_us) for one in seen]
+    apart_us = []
+    for ours_at, theirs_at, moved_us in stamps:
+        if ours_at is None or theirs_at is None or ours_at.zone != theirs_at.zone:
+            return "type", 0.0
+        later_us = theirs_at.at_us - ours_at.at_us
+        apart_us.append(min(abs(later_us), abs(later_us - moved_us)))
+    return "time", _up(max(apart_us) / SECOND_US)
 
 
-def _number(text: str) -> Decimal | None:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    return value if value.is_finite() else None
+def _is_number(path: str, leaf: Leaf) -> bool:
+    """A number of JSON, or one that a SampledValue spells; a text of digits is a name."""
+    spelt = isinstance(leaf.value, str)
+    return decimal_of(leaf.value) is not None and (not spelt or path.endswith(_SAMPLED))
+
+
+def _stamp(leaf: Leaf) -> Stamp | None:
+    return parse_stamp(leaf.value) if isinstance(leaf.value, str) else None
 
 
 def _up(value: float) -> float:

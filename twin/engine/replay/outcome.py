@@ -11,7 +11,8 @@ from twin.model import Side
 class Change(msgspec.Struct, frozen=True):
     """One field that differs: where, both values as text, how it was compared and which line said so.
 
-    ``general`` is the path as a rule would name it, list steps as ``*``.
+    ``general`` is the path as a rule would name it, list steps as ``*``. ``apart`` is how far two numbers or
+    times are apart, to the next power of ten, in the field's own unit or seconds.
     """
 
     path: str
@@ -20,6 +21,7 @@ class Change(msgspec.Struct, frozen=True):
     how: str = "exact"
     source: str = "built in"
     general: str = ""
+    apart: str = ""
 
 
 class Divergence(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +49,16 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def known_as(self) -> str:
-        """What a baseline knows it by: of what is missing or extra also where it was, and what it said."""
-        return " | ".join((self.signature, self.stream, self.content)) if self.content else self.signature
+        """What a baseline knows it by: what like divergences have in common, where it was, and what it said.
+
+        Of what has a tolerance it is how far off it was, to the next power of ten.
+        """
+        apart = [f"{change.path} up to {change.apart}" for change in self.changes if change.apart]
+        return " | ".join(filter(None, (self.signature, self.stream, self.content, *apart)))
+
+    @property
+    def of_connections(self) -> bool:
+        return self.stream.startswith("connections")
 
     @property
     def signature(self) -> str:

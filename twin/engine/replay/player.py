@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from twin.engine.machine import Close, Command, Connect, Ping, Send, Stimulate
 from twin.engine.recording import Exchange, recording_of
@@ -37,6 +38,8 @@ GATE_US = 30_000_000  # silence after which a missing frame of the other side is
 _OF_ITSELF_US = 2_000_000  # a CSMS that called so soon after a message may well do so again, unasked
 _MOST_MISSES = 1000  # kept with their closest candidate; more are counted
 _SILENT_GATES = 5  # waited for in vain, one after the other, while CALLs are unanswered: nobody is there
+_BACKOFF_US = 250_000  # before the second connection more than recorded, and twice as long each time
+_MOST_VAIN = 6
 _REFUSED = "no recording covers this"
 
 
@@ -54,9 +57,10 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     ``expect_calls``: the CSMS sends its recorded CALLs by itself; ``expect_strays``: the other side plays
     this recording too, so that texts outside any exchange come as they were. ``stimulate``: somebody can
     make the CSMS send its CALLs. With another ``timing`` than causal a frame waits for its time as well.
-    ``shift``: the times inside payloads move with their frame. No two CALLs go out within ``least_gap_us``.
-    ``tags`` maps recorded idTags to live ones. ``model`` answers a CALL that no recording covers, as text,
-    or ``None`` if it cannot.
+    ``linger_us``: how long to listen when all is said. ``shift``: the times inside payloads move with their
+    frame. No two CALLs go out within ``least_gap_us``. ``tags`` maps recorded idTags to live ones. ``model``
+    answers a CALL that no recording covers, as text, or ``None`` if it cannot. ``hushed`` takes secrets out
+    of a text: CALLs are matched and told without.
     """
 
     timing: Timing = CAUSAL
@@ -66,10 +70,12 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     stimulate: bool = False
     gate_us: int = GATE_US
     least_gap_us: int = 0
+    linger_us: int = 0
     policy: Policy = Policy.STRICT
     matchers: Matchers = msgspec.field(default_factory=Matchers)
     tags: Mapping[str, str] = {}
     model: Callable[[str, int], str | None] | None = None
+    hushed: Callable[[str], str] = str
 
 
 class Player:
@@ -92,9 +98,11 @@ class Player:
         self._recording = recording
         self._parts = deque(script_of(recording, held, side))
         self._doors = deque(doors_of(held))
+        hushed = recording_of(_hushed(held, self.manner.hushed))
         self._peer = Recorded(
-            (x for x in recording.exchanges if x.call.sender is side.other), self.manner.matchers
+            (x for x in hushed.exchanges if x.call.sender is side.other), self.manner.matchers
         )
+        self._asked = {x.call.frame.seq: x for x in recording.exchanges if x.call.frame is not None}
         self._strays = strays_of(recording, side.other) if self.manner.expect_strays else {}
         self._answer_seq = answer_seqs(recording, side.other)
         self._gates = Gates(self._expected(held, recording))
@@ -114,8 +122,11 @@ class Player:
         self._quiet_since_us: int | None = None  # since when nothing has come that the recording knows
         self._said_us = 0  # when the last CALL went out
         self._silent_gates = 0
+        self._vain = 0  # connections that ended before anything came that the recording knows
         self._met = False  # whether anything has come that the recording knows
         self._up = self._left = False
+        self._last_seq = held[-1].seq if held else None
+        self._stay_until_us: int | None = None  # all is said, and the other side may say more
         self._commands: list[Command] = []
         self.late_us: list[int] = []
         self.misses: list[Miss] = []
@@ -189,32 +200,47 @@ class Player:
             opened_seq = self._doors.popleft().seq
             if self._start_us is None:  # the recording may begin before its first connection
                 self._start_us = now_us - self.clockwork.after_us(opened_seq)
+            self._heard(now_us)
         elif self._start_us is None:
             self._start_us = now_us
-        self._quiet_since_us = now_us
         self._advance(now_us)
 
     def disconnected(self, now_us: int) -> None:
         """The connection is gone, or was refused. What it should have carried goes on the next one."""
-        if not self._up and not self._left and self.expects_refusal:
+        was_up, by_us, self._up, self._left = self._up, self._left, False, False
+        if not was_up and not by_us and self.expects_refusal:
             self._doors.popleft()
-        by_us, self._up, self._left = self._left, False, False
-        if self._quiet_since_us is not None:
-            self._quiet_since_us = now_us
+            self._heard(now_us)
         for exchange in self._open.values():  # those answers cannot come any more
             self._settle_answer(exchange)
         self._open.clear()
         self._answers.clear()
-        if not by_us and self._parts and self._parts[0].do in (Do.LEAVE, Do.BE_LEFT):
+        if was_up and self._parts and self._parts[0].do in (Do.LEAVE, Do.BE_LEFT):
             self._parts.popleft()
-        if not self._parts and not self._waiting():
+            self._heard(now_us)
+        if not self._parts and not self._waiting() and not self._doors:
             self.finished = True
         elif self.side is Side.STATION and not self.finished:
-            due_us = self._due_us(self._doors[0].seq) if self._doors else now_us
-            self._connect_us = max(due_us, now_us)
-            if due_us <= now_us:
-                self._connect_us = None
-                self._commands.append(Connect())
+            self._come_again(now_us)
+
+    def _come_again(self, now_us: int) -> None:
+        """At the time of the recorded connection; one more than recorded ever later, and not for ever."""
+        if self._doors:
+            due_us = self._due_us(self._doors[0].seq)
+        else:
+            due_us = now_us + (1 << self._vain) * _BACKOFF_US if self._vain else now_us
+            self._vain += 1
+        if self._vain > _MOST_VAIN:
+            self.finished = True
+            self.ended_early = f"{_MOST_VAIN} connections in a row ended before anything of interest came"
+        elif due_us <= now_us:
+            self._commands.append(Connect())
+        else:
+            self._connect_us = due_us
+
+    def _heard(self, now_us: int) -> None:
+        """Something that the recording knows has happened: whoever does only other things is silent."""
+        self._quiet_since_us, self._silent_gates, self._vain = now_us, 0, 0
 
     def next_timer(self) -> int | None:
         if self.finished:
@@ -223,6 +249,8 @@ class Player:
             return None if self._quiet_since_us is None else self._give_up_us(self._quiet_since_us)
         if not self._up or self._quiet_since_us is None:
             return self._connect_us
+        if self._stay_until_us is not None:
+            return self._answers[0][0] if self._answers else self._stay_until_us
         due_us = self._give_up_us(self._quiet_since_us)
         if self._open_part is not None:
             if self._owes_before(self._open_part):
@@ -244,7 +272,7 @@ class Player:
             return
         while self._answers and self._answers[0][0] <= now_us:
             self._commands.append(heapq.heappop(self._answers)[2])
-        if self._open_part is not None:
+        if self._open_part is not None or self._stay_until_us is not None:
             self._advance(now_us)
             return
         if self._quiet_since_us is not None and now_us < self._give_up_us(self._quiet_since_us):
@@ -259,6 +287,8 @@ class Player:
             return
         if not self._parts:
             self._open.clear()
+            if self.side is Side.CSMS:
+                self._doors.clear()  # a station that does not come again is waited for no longer
         self._advance(now_us)
 
     def take(self) -> list[Command]:
@@ -276,8 +306,9 @@ class Player:
         elif waiting := self._strays.get(text):
             self._gates.settle(waiting.popleft())
             known = True
-        if known:  # whoever says only other things is silent: a replay ends all the same
-            self._quiet_since_us, self._silent_gates, self._met = now_us, 0, True
+        if known:
+            self._heard(now_us)
+            self._met = True
         self._advance(now_us)
 
     # --- what the other side says --------------------------------------------------------------------------
@@ -295,12 +326,14 @@ class Player:
     def _called(self, text: str, call: Call, now_us: int) -> bool:
         """Whether the recording knows this CALL."""
         payload = call.payload
-        if (as_recorded := self._ids.to_recorded(text, call.action, answer=False)) != text:
+        as_recorded = self.manner.hushed(self._ids.to_recorded(text, call.action, answer=False))
+        if as_recorded != text:
             payload = getattr(codec.parse(as_recorded).message, "payload", payload)
-        exchange = self._peer.take(call.action, payload)
-        if exchange is None:
+        seq = self._peer.take(call.action, payload)
+        if seq is None:
             self._uncovered(text, call, payload, now_us)
             return False
+        exchange = self._asked[seq]
         asked = exchange.call.frame
         assert asked is not None
         self._gates.settle(asked.seq)
@@ -381,9 +414,24 @@ class Player:
             self._parts.popleft()
             self._play(part, now_us)
         if self._up and not self._parts and not self._waiting():
-            self.finished = True
-            if self.side is Side.STATION:
-                self._leave(Close(), now_us)
+            self._all_is_said(now_us)
+
+    def _all_is_said(self, now_us: int) -> None:
+        """Stay for a while: what the other side says now is part of the replay too."""
+        if self._stay_until_us is None:
+            self._stay_until_us = max(now_us + self.manner.linger_us, self._end_us())
+        if now_us < self._stay_until_us:
+            return
+        self._stay_until_us = None
+        self.finished = not self._doors
+        if self.side is Side.STATION:
+            self._leave(Close(), now_us)
+
+    def _end_us(self) -> int:
+        """When the recording ends, at its own pace."""
+        if self.manner.timing.mode == "causal" or self._last_seq is None:
+            return 0
+        return self._due_us(self._last_seq)
 
     def _play(self, part: Part, now_us: int) -> None:
         match part.do:
@@ -437,10 +485,7 @@ class Player:
 
     def not_coming(self, seq: int, now_us: int) -> None:
         """Nobody can make the CSMS send the recorded CALL that was offered as a ``Stimulate``."""
-        exchange = next(
-            (x for x in self._recording.exchanges if x.call.frame is not None and x.call.frame.seq == seq),
-            None,
-        )
+        exchange = self._asked.get(seq)
         if exchange is None or self._peer.consumed(seq):
             return
         self._gates.settle(seq)
@@ -495,6 +540,12 @@ class Player:
         if gap_us > _OF_ITSELF_US or self._quiet_since_us is None:
             return 0
         return self._quiet_since_us + min(self.manner.gate_us, gap_us + _OF_ITSELF_US // 2)
+
+
+def _hushed(frames: Iterable[Frame], hushed: Callable[[str], str]) -> Iterable[Frame]:
+    for frame in frames:
+        text = hushed(frame.text) if frame.text is not None else None
+        yield frame if text == frame.text else replace(frame, text=text)
 
 
 def _marks(frame: Frame) -> dict[str, Any]:

@@ -83,19 +83,23 @@ def script_of(recording: Recording, frames: list[Frame], side: Side) -> list[Par
 def _last_link(frames: Iterable[Frame]) -> str:
     link = ""
     for frame in frames:
-        if frame.kind in (Kind.TEXT, Kind.OPEN):
+        if frame.kind in (Kind.TEXT, Kind.OPEN, Kind.REFUSED):
             link = frame.link
     return link
 
 
 def _ends(frames: list[Frame], side: Side, lasting: str) -> list[Part]:
-    """The recorded ends of links that another one follows; the last link ends when all is said."""
+    """The recorded ends of links that another attempt follows; the last link ends when all is said.
+
+    Unless the CSMS ended that one too, and for a reason: then it is waited for, as any other end.
+    """
     parts: dict[str, Part] = {}
     last_of: dict[str, Frame] = {}
     closed: dict[str, Frame] = {}
     links: list[str] = []
+    expelled = any(frame.link == lasting and is_expulsion(frame) for frame in frames)
     for frame in frames:
-        if frame.link == lasting or frame.kind is Kind.REFUSED:
+        if frame.kind is Kind.REFUSED or (frame.link == lasting and not expelled):
             continue
         if frame.link not in last_of and frame.kind in (Kind.TEXT, Kind.OPEN):
             links.append(frame.link)
@@ -111,6 +115,16 @@ def _ends(frames: list[Frame], side: Side, lasting: str) -> list[Part]:
     return [part for link, part in parts.items() if link in links]
 
 
+def is_expulsion(frame: Frame) -> bool:
+    """Whether the CSMS ends a connection here for what the station did, or for a fault of its own."""
+    return frame.kind is Kind.CLOSE and frame.sender is Side.CSMS and is_trouble(frame.facts.get("code"))
+
+
+def is_trouble(code: object) -> bool:
+    """A close code that tells of more than an end: not normal, going away, restart (RFC 6455 §7.4)."""
+    return isinstance(code, int) and code not in (1000, 1001, 1005, 1006, 1012)
+
+
 def _end(frame: Frame, closed: Frame | None, side: Side) -> Part:
     by = closed.sender if closed is not None else frame.facts.get("by")
     if by is None:
@@ -123,6 +137,22 @@ def _end(frame: Frame, closed: Frame | None, side: Side) -> Part:
     reason = closed.facts.get("reason", "") if closed is not None else ""
     close = Close(code if usable else 1000, str(reason or ""), abrupt=abrupt)  # type: ignore[arg-type]  # usable: an int
     return Part(frame.seq, Do.LEAVE, frame, close=close)
+
+
+def attempts_beside(frames: Iterable[Frame]) -> list[int]:
+    """``seq`` of the refused handshakes that came while a connection was open that went on afterwards."""
+    found: list[int] = []
+    waiting: dict[str, list[int]] = {}  # by open link: the attempts since its last frame
+    for frame in frames:
+        if frame.kind is Kind.REFUSED:
+            for attempts in waiting.values():
+                attempts.append(frame.seq)
+        elif frame.kind is Kind.END:
+            waiting.pop(frame.link, None)
+        elif frame.kind in (Kind.OPEN, Kind.TEXT, Kind.PING, Kind.PONG, Kind.CLOSE):
+            found += waiting.get(frame.link, [])
+            waiting[frame.link] = []
+    return sorted(set(found))
 
 
 def doors_of(frames: Iterable[Frame]) -> list[Door]:
@@ -157,7 +187,7 @@ def dependents(recording: Recording, stimulus: Exchange) -> set[int]:
     own = [x for x in recording.exchanges if x.call.sender is Side.STATION and x.call.frame is not None]
     after = [x for x in own if x.order > stimulus.order]
     start = next((x for x in after if _starts(x, wanted)), None)
-    if start is None:
+    if start is None or not _follows(start, stimulus, after):
         return set()
     return {x.call.frame.seq for x in after if x.call.frame is not None and _belongs(x, start, after)}
 
@@ -171,6 +201,24 @@ def _starts(exchange: Exchange, wanted: dict[str, object]) -> bool:
     )
 
 
+def _follows(start: Exchange, stimulus: Exchange, after: list[Exchange]) -> bool:
+    """Whether a start is that of a remote start: soon enough, and the connector was not given up between."""
+    assert start.call.frame is not None
+    assert stimulus.call.frame is not None
+    if start.call.frame.at_us - stimulus.call.frame.at_us > _PLUGGED_US:
+        return False
+    connector = payload_of(start.call).get("connectorId")
+    states = [
+        payload_of(x.call).get("status")
+        for x in after
+        if x.order < start.order
+        and x.call.action == "StatusNotification"
+        and payload_of(x.call).get("connectorId") == connector
+    ]
+    return "Available" not in states[1:]
+
+
+_PLUGGED_US = 300_000_000  # OCPP 1.6 §9.1.3 ConnectionTimeOut: a minute or two, as a rule
 _DURING = ("Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing")
 
 

@@ -46,9 +46,7 @@ def shrink(
 
     ``tell`` is called with the units left and the comparisons made.
     """
-    comparison = Comparison(
-        timed=whole.timed, ends=Ends.ALL if divergence.stream == "connections" else Ends.NONE
-    )
+    comparison = Comparison(timed=whole.timed, ends=Ends.ALL if divergence.of_connections else Ends.NONE)
     units = _units(recorded, replayed, matchers, timed=whole.timed)
     tried = 0
 

@@ -4,6 +4,7 @@ Order is compared inside a stream, never across streams: two runs of one station
 would otherwise look like hundreds of divergences.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from twin.model import CallError, Event, EventKind, Side
 from twin.protocol.fold import payload_of
 
 _key = attrgetter("key")
+_SHORT = 80
 
 type Key = frozenset[tuple[str, Any]]
 
@@ -99,15 +101,23 @@ def names_of(recorded: Iterable[Exchange], replayed: Iterable[Exchange]) -> tupl
     """Names for both captures: what one exchange gave here and its counterpart there has one name in both."""
     sides, names = (list(recorded), list(replayed)), (Names(), Names())
     counts: Counter[Space] = Counter()
+    extra: list[tuple[Space, _Birth]] = []
     for spot in _BIRTHS:
         left, right = (list(_births(spot, exchanges)) for exchanges in sides)
         for a, b in aligned(left, right, partial(_birth_cost, spot)):
-            counts[spot.space] += 1
+            if a is None and b is not None:
+                extra.append((spot.space, right[b]))
+                continue
             births = (None if a is None else left[a], None if b is None else right[b])
-            _give(
-                spot.space, births, names, f"{_WORDS.get(spot.space, spot.space.value)} {counts[spot.space]}"
-            )
+            _give(spot.space, births, names, _next_name(spot.space, counts))
+    for space, birth in extra:  # behind the recorded ones, which keep their numbers
+        _give(space, (None, birth), names, _next_name(space, counts))
     return names
+
+
+def _next_name(space: Space, counts: Counter[Space]) -> str:
+    counts[space] += 1
+    return f"{_WORDS.get(space, space.value)} {counts[space]}"
 
 
 _BIRTHS = tuple(spot for spot in SPOTS if spot.born)
@@ -206,7 +216,10 @@ def subject_of(action: str, payload: Any) -> str:
 def short(value: Any) -> str:
     """A value for a line of a report."""
     text = str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    if len(text) <= _SHORT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{text[:_SHORT]}… ({len(text):,} characters, {digest})"
 
 
 def _fields(exchange: Exchange, names: Names, matchers: Matchers) -> dict[str, Leaf]:
