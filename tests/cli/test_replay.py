@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from tests.cli.test_cli import twin
 from tests.conftest import REPOSITORY
 from tests.io.live_csms import LiveCsms, serving
+from tests.playbook import meter, play, stamp
 from twin.io.capture import write_capture
 from twin.io.formats import open_capture
 from twin.model import Frame, Kind, Side
@@ -316,6 +318,41 @@ def test_what_a_station_could_take_for_an_order_needs_the_switch_too(tmp_path: P
     write_capture([*frames[:-1], order], tmp_path / "odd", vantage="proxy")
     refused = twin("replay", tmp_path / "odd", "--as", "csms")
     assert (refused.returncode, "--dangerous text" in refused.stderr) == (4, True), refused.stderr
+
+
+def test_what_would_be_sent_holds_the_prologue_and_the_answers(tmp_path: Path) -> None:
+    path = tmp_path / "middle"
+    stop = {"transactionId": 77, "meterStop": 9, "timestamp": stamp(61)}
+    frames = (
+        play()
+        .station("MeterValues", meter(60, transaction=77), {})
+        .station("StopTransaction", stop, {})
+        .frames
+    )
+    write_capture(frames, path, vantage="proxy")
+    command = ("replay", path, "--csms", "ws://127.0.0.1:9/x", "--dry-run")
+    dry = twin(*command).stdout
+    assert dry.index("BootNotification") < dry.index("PROLOGUE") < dry.index("MeterValues")
+    assert '"PROLOGUE"' in twin("replay", path, "--needs").stdout
+    assert "PROLOGUE" not in twin(*command, "--no-prologue").stdout
+    told = twin("replay", REFUSED, "--as", "csms", "--dry-run").stdout
+    assert " answer [3," in told
+    assert "BootNotification" not in told
+
+
+def test_a_capture_that_was_altered_is_not_replayed_unasked(tmp_path: Path) -> None:
+    altered = tmp_path / "altered"
+    shutil.copytree(REFUSED, altered)
+    (segment,) = altered.glob("segment-*")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    number = next(n for n, line in enumerate(lines) if b"Accepted" in line)
+    lines[number] = lines[number].replace(b"Accepted", b"Rejected")
+    segment.write_bytes(b"".join(lines))
+    refused = twin("replay", altered)
+    assert (refused.returncode, "--unsealed" in refused.stderr) == (3, True), refused.stderr
+    assert twin("replay", altered, "--unsealed").returncode == 0
+    segment.write_bytes(b"".join(Path(REFUSED, segment.name).read_bytes().splitlines(keepends=True))[:-20])
+    assert twin("replay", altered).returncode == 0  # torn: what is there is as it was written
 
 
 def test_the_project_s_matchers_are_those_of_a_comparison_too(tmp_path: Path) -> None:

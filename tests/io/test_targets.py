@@ -136,6 +136,15 @@ async def test_a_connection_that_never_asks_for_anything_holds_up_no_end() -> No
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "url", ["ws://CP1:hunter2@127.0.0.1:9/x", "wss://CP1:hunter2@:99999/", "ws://a@b@c/"]
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match="password") as refused:
+        target_of(url)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_the_project_says_what_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.ocpp]\nallow = ["csms.test:9000"]\n')
     (tmp_path / "deep" / "er").mkdir(parents=True)

@@ -26,7 +26,7 @@ NOT_PROVEN = (
     "that a capture made for billing fulfils calibration law (no Eichrecht proof)",
     "that nothing was cut off behind the last line of a segment without a seal",
 )
-TORN = "torn line"
+TORN, DAMAGED, BROKEN = "torn line", "damaged line", "does not follow from the line before it"
 _LONGEST_SEAL = 1 << 16
 _MOST_PROBLEMS = 1_000
 
@@ -55,7 +55,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     @property
     def altered(self) -> Problem | None:
         """The first line that is not as it was written; a torn one at the end is only not all there."""
-        return next((one for one in self.problems if one.line and one.what != TORN), None)
+        return next((one for one in self.problems if one.what in (DAMAGED, BROKEN)), None)
 
     def bad(self, segment: str, what: str, line: int = 0, seq: int | None = None) -> None:
         if len(self.problems) < _MOST_PROBLEMS:
@@ -253,13 +253,13 @@ def _lines_of_segment(file: Path, name: str, walk: _Walk, verdict: Verdict) -> _
             held = _decode(line)
             seq, prev = held.seq or int(held.meta["seq"]), held.prev or str(held.meta["prev"])
         except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError):
-            verdict.bad(name, TORN if whole is line else "damaged line", number, walk.seq + 1)
+            verdict.bad(name, TORN if whole is line else DAMAGED, number, walk.seq + 1)
             walk.prev, walk.seq = "", walk.seq + 1
             continue
         if whole is line:
             verdict.bad(name, TORN, number, seq)
         elif walk.prev and prev != walk.prev:
-            verdict.bad(name, "does not follow from the line before it", number, seq)
+            verdict.bad(name, BROKEN, number, seq)
         elif walk.seq and seq != walk.seq + 1:
             verdict.bad(name, f"seq {seq} after {walk.seq}", number, seq)
         seen.first_seq, seen.last_seq = seen.first_seq or seq, seq

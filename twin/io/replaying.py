@@ -161,7 +161,7 @@ def _with_model(plan: Plan) -> Manner:
             stimulate=plan.stimulus is not None,
             expect_calls=manner.expect_calls or plan.target is None,
         )
-    manner = replace(manner, hushed=_hushed)
+    manner = replace(manner, hushed=hushed)
     return replace(manner, expect_strays=plan.target is None and plan.listen is None)
 
 
@@ -179,7 +179,7 @@ def _player(frames: list[Frame], plan: Plan, side: Side) -> Player:
 _REDACTOR = Redactor(b"", keep_id_tags=True)
 
 
-def _hushed(text: str) -> str:
+def hushed(text: str) -> str:
     """Without secrets, as a recorder would have kept it."""
     return _REDACTOR.text(text, {})
 

@@ -1,4 +1,4 @@
-"""Whatever a capture holds, replayed against itself it is equal: late answers, lost ends, junk."""
+"""Whatever a capture holds, replayed against itself it is equal: late answers, lost ends, refusals, junk."""
 
 import json
 from random import Random
@@ -26,6 +26,13 @@ class Capture:
         self.given: list[int] = []
         for number in range(self.chance.randint(1, 3)):
             self.link(f"L{number}")
+            for attempt in range(self.chance.choice((0, 0, 0, 1, 2)) if self.ended else 0):
+                self.add(
+                    Kind.REFUSED, f"R{number}-{attempt}", facts={"status": self.chance.choice((401, 503))}
+                )
+                self.at_us += 3_000_000
+        if self.ended and self.chance.random() < 0.2:  # one more that says nothing
+            self.add(Kind.OPEN, "silent")
 
     def add(self, kind: Kind, link: str, sender: Side | None = None, **more: Any) -> None:
         made = {"seq": len(self.frames) + 1, "at_us": self.at_us, "station": "CP1"}
@@ -50,7 +57,8 @@ class Capture:
             else:
                 text = chance.choice(JUNK)
             self.add(Kind.TEXT, name, sender, text=text)
-        if chance.random() < 0.6:
+        self.ended = chance.random() < 0.6
+        if self.ended:
             self.at_us += 1_000
             if chance.random() < 0.6:
                 code = chance.choice((1000, 1001, 1008))

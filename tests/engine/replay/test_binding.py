@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.engine.replay.binding import Bindings, Conflict, Space, with_message_id
+from twin.engine.replay.binding import Bindings, Conflict, Space, with_message_id, with_our_location
 from twin.model import Call
 from twin.protocol.codec import parse
 
@@ -53,6 +53,23 @@ def test_another_transaction_id_where_the_schema_has_it(action: str, payload: st
     bound.bind(Space.TRANSACTION, 7, 99)
     text = f'[2,"1","{action}",{payload}]'
     assert bound.to_live(text, action, answer=False) == f'[2,"1","{action}",{changed}]'
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("GetDiagnostics", '{"location":"ftp://real.example/up"}'),
+        ("getdiagnostics", '{"location":"ftp://real.example/up"}'),
+        ("GetDiagnostics", '{"location":"ftp://real.example/1","location":"ftp://real.example/2"}'),
+        ("GetDiagnostics", '{"Location":"ftp:\\/\\/real.example"}'),
+        ("GETLOG", '{"log":{"remoteLocation":"sftp://real.example","x":[{"y":"http://real.example"}]}}'),
+        ("UpdateFirmware", '{"location":"real.example"}'),
+    ],
+)
+def test_no_place_of_a_recording_is_told_however_it_is_spelt(action: str, payload: str) -> None:
+    text = with_our_location(f'[2,"1","{action}",{payload}]', action)
+    assert "real.example" not in text
+    assert isinstance(parse(text).message, Call)
 
 
 @given(st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62), st.text(max_size=20))

@@ -143,6 +143,26 @@ def test_of_several_stations_each_is_compared_with_the_one_of_its_name() -> None
     (missing,) = diff(both, worse).divergences
     assert (missing.kind, missing.action, missing.stream) == ("missing", "ClearCache", "CSMS ClearCache of B")
     assert {d.kind for d in diff(both, of("A", one, 1)).divergences} == {"missing"}
+    # one capture numbers the frames of all: what came first is told first, whatever the station is called
+    mixed = sorted(of("B", one, 1) + of("A", other, 2), key=lambda frame: (frame.at_us, frame.seq))
+    mixed = [replace(frame, seq=number) for number, frame in enumerate(mixed, 1)]
+    found = diff(mixed, [frame for frame in mixed if '"ClearCache"' not in (frame.text or "")]).divergences
+    places = [d.recorded_seq for d in found if d.recorded_seq is not None]
+    assert len({d.stream[-1] for d in found}) == 2
+    assert places == sorted(places)
+
+
+def test_a_transaction_more_renames_none_that_was_recorded() -> None:
+    def of(*connectors: int) -> list[Frame]:
+        p = play().booted()
+        for number, connector in enumerate(connectors, 1):
+            p.started(connector, 10 * number)
+            stop = {"transactionId": 10 * number, "meterStop": connector, "timestamp": stamp(61)}
+            p.station("StopTransaction", stop, {})
+        return p.frames
+
+    found = diff(of(1, 2), of(1, 3, 2)).divergences
+    assert {(d.kind, d.stream) for d in found if d.action != "Authorize"} == {("extra", "transaction 3")}
 
 
 def reserved(**ids: int) -> list[Frame]:

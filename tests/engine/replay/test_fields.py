@@ -75,6 +75,11 @@ def test_a_monotonic_field_may_be_anything_that_does_not_fall() -> None:
     assert diff(recorded, session("40.89", "40.8889", "50").frames, matchers).equal  # one reading, rounded
     (fell,) = diff(recorded, session("11", "10", "30").frames, matchers).divergences
     assert [change.how for change in fell.changes] == ["monotonic"]
+    of_one_message = {"connectorId": 1, "transactionId": 7, "meterValue": []}
+    for value in ("100", "50"):
+        of_one_message["meterValue"].append({"timestamp": stamp(61), "sampledValue": [{"value": value}]})  # type: ignore[attr-defined]  # the list above
+    frames = play().booted().started(1, 7).station("MeterValues", of_one_message, {}).frames
+    assert not diff(frames, frames, matchers).equal
 
 
 def test_sampled_values_are_told_apart_by_what_they_measure_not_by_their_place() -> None:

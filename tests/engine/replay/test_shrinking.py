@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.conftest import REPOSITORY
 from tests.engine.replay.replays import replayed
-from tests.playbook import Play, meter, play, stamp
+from tests.playbook import Play, after, meter, play, stamp
 from twin.engine.recording import recording_of, station_links
 from twin.engine.replay.baseline import Baseline, baseline_of, document_of
 from twin.engine.replay.diff import Comparison, diff
@@ -128,6 +128,51 @@ def test_what_differs_between_equal_runs_is_proposed_and_nothing_is_applied() ->
     approved = Matchers(rules_of(tomllib.loads(text), "matchers.toml"))
     assert diff(one, other, approved).equal
     assert not diff(one, noisy(9).frames, approved).equal  # more than the noise
+
+
+def differing(action: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]], later_s: float = 0) -> Learned:
+    """What is learnt of two runs that asked this, the other one so much later."""
+    sides = [play().booted(), play().booted() << after(later_s)]
+    for pair in pairs:
+        for side, payload in zip(sides, pair, strict=True):
+            side.station(action, payload, {})
+    return learn(sides[0].frames, sides[1].frames, Matchers())
+
+
+def sampled(value: str) -> dict[str, Any]:
+    return {"connectorId": 1, "meterValue": [{"timestamp": stamp(1), "sampledValue": [{"value": value}]}]}
+
+
+def shown(at_s: float, zone: str = "Z") -> dict[str, Any]:
+    at = stamp(at_s).replace("Z", zone)
+    return {"connectorId": 1, "errorCode": "NoError", "status": "Available", "timestamp": at}
+
+
+DAY_S = 86_400
+
+
+@pytest.mark.parametrize(
+    ("action", "pair", "later_s", "how", "tolerance"),
+    [
+        ("MeterValues", (sampled("100.0"), sampled("100")), 0, "numeric", 0),  # the same number
+        ("MeterValues", (sampled("1e999"), sampled("1")), 0, "type", 0),
+        ("StatusNotification", (shown(0), shown(DAY_S - 5)), DAY_S, "time", 5),  # not a day
+        ("StatusNotification", (shown(0), shown(0, "+00:00")), 0, "type", 0),
+        ("Authorize", ({"idTag": "0012345678"}, {"idTag": "12345679"}), 0, "type", 0),  # a name of digits
+        ("DataTransfer", ({"vendorId": "x", "data": 1}, {"vendorId": "x", "data": 3}), 0, "numeric", 2),
+    ],
+)
+def test_the_weakest_kind_that_covers_it_and_no_weaker_one(
+    action: str, pair: Any, later_s: float, how: str, tolerance: float
+) -> None:
+    learned = differing(action, [pair], later_s)
+    (proposal,) = learned.proposals
+    assert (proposal.how, proposal.tolerance) == (how, pytest.approx(tolerance, abs=0.3))
+    approved = Matchers(rules_of(tomllib.loads(as_toml(learned, ("a", "b"))), "matchers.toml"))
+    one, other = play().booted(), play().booted() << after(later_s)
+    one.station(action, pair[0], {})
+    other.station(action, pair[1], {})
+    assert diff(one.frames, other.frames, approved).equal
 
 
 def test_equal_runs_propose_nothing() -> None:
