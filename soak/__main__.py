@@ -31,6 +31,7 @@ PARTS = {
     "load": "soak.load",
     "notices": "soak.notices",
     "fuzz": "soak.fuzz",
+    "alterations": "soak.alterations",
 }
 BENCHMARKS = tuple(
     path.stem for path in sorted((ROOT / "benchmarks").glob("*.py")) if not path.stem.startswith("_")
