@@ -198,7 +198,7 @@ def _in_process(frames: list[Frame], plan: Plan, player: Player) -> list[Frame]:
         csms,
         station_id=plan.station_id,
         start_us=frames[0].at_us if frames else 0,
-        refusal=csms.refusal,
+        refusal=csms.doors.refuse,
     )
 
 
@@ -276,7 +276,7 @@ class _Running:
                 password=self.plan.password,
                 trust=self.plan.trust,
                 addresses=target.addresses,
-                deflate=self.player.deflate,
+                deflate=self.player.doors.deflate,
             )
 
         live = self._live((f"r{number}" for number in itertools.count(1)), dial)
@@ -294,14 +294,14 @@ class _Running:
                 admitted.add(path)
             if path not in admitted:
                 return None  # one station meets the recorded CSMS; a second would be answered from its script
-            status = self.player.refusal()
+            status = self.player.doors.refuse()
             if status is not None:
                 live.refused(status)
                 return status
             return live
 
         host, port = self.plan.listen
-        server = await websocket.listen(host, port, peer_of, deflate=self.player.deflate)
+        server = await websocket.listen(host, port, peer_of, deflate=self.player.doors.deflate)
         try:
             listening(server.url)
             await self._done
@@ -312,7 +312,7 @@ class _Running:
 
     def _refused(self, error: websocket.LinkError) -> None:
         """A connection could not be made: as it was recorded, or the end of the replay."""
-        if error.status is not None and self.player.expects_refusal:
+        if error.status is not None and self.player.doors.expects_refusal:
             return
         if any(frame.kind is Kind.TEXT for frame in self.log.frames):
             self.link_lost = str(error)

@@ -50,7 +50,7 @@ def replayed(frames: list[Frame], timing: Timing = CAUSAL, **manner: Any) -> tup
         station_id="CP1",
         start_us=frames[0].at_us,
         hop_us=HOP_US,
-        refusal=csms.refusal,
+        refusal=csms.doors.refuse,
     )
     return station, again
 

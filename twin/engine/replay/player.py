@@ -24,11 +24,13 @@ from twin.engine.replay.binding import (
     with_message_id,
     with_our_location,
 )
+from twin.engine.replay.doors import MOST_VAIN, Doors
 from twin.engine.replay.fields import Matchers
 from twin.engine.replay.gates import Gates
 from twin.engine.replay.matching import Miss, Recorded
 from twin.engine.replay.script import Do, Part, answer_seqs, dependents, doors_of, script_of, strays_of
 from twin.engine.replay.shifting import shifted
+from twin.engine.replay.stimuli import Unstimulated
 from twin.engine.replay.timing import CAUSAL, Clockwork, Timing
 from twin.model import Call, CallResult, Frame, Message, Side
 from twin.protocol import codec
@@ -38,8 +40,6 @@ GATE_US = 30_000_000  # silence after which a missing frame of the other side is
 _OF_ITSELF_US = 2_000_000  # a CSMS that called so soon after a message may well do so again, unasked
 _MOST_MISSES = 1000  # kept with their closest candidate; more are counted
 _SILENT_GATES = 5  # waited for in vain, one after the other, while CALLs are unanswered: nobody is there
-_BACKOFF_US = 250_000  # before the second connection more than recorded, and twice as long each time
-_MOST_VAIN = 6
 _REFUSED = "no recording covers this"
 
 
@@ -97,7 +97,7 @@ class Player:
         self.clockwork = Clockwork(held, self.manner.timing)
         self._recording = recording
         self._parts = deque(script_of(recording, held, side))
-        self._doors = deque(doors_of(held))
+        self.doors = Doors(doors_of(held))
         hushed = recording_of(_hushed(held, self.manner.hushed))
         self._peer = Recorded(
             (x for x in hushed.exchanges if x.call.sender is side.other), self.manner.matchers
@@ -116,13 +116,11 @@ class Player:
         }
         self._open: dict[str, Exchange] = {}
         self._answers: list[tuple[int, int, Send]] = []  # recorded answers by their time, a heap
-        self._skipped: set[int] = set()
         self._start_us: int | None = None
         self._connect_us: int | None = None  # when the next connection is due
         self._quiet_since_us: int | None = None  # since when nothing has come that the recording knows
         self._said_us = 0  # when the last CALL went out
         self._silent_gates = 0
-        self._vain = 0  # connections that ended before anything came that the recording knows
         self._met = False  # whether anything has come that the recording knows
         self._up = self._left = False
         self._last_seq = held[-1].seq if held else None
@@ -131,7 +129,7 @@ class Player:
         self.late_us: list[int] = []
         self.misses: list[Miss] = []
         self.more_misses = 0
-        self.unstimulated: dict[int, int] = {}  # seq of what did not happen: the CALL that nobody made come
+        self._stimuli = Unstimulated()
         self.unbound: list[tuple[int, Space, Any]] = []  # sent with an id that the live side never gave
         self.finished = False
         self.ended_early = ""  # why parts are left
@@ -165,39 +163,25 @@ class Player:
         return sum(part.do is not Do.STIMULATE for part in self._parts)
 
     @property
+    def unstimulated(self) -> dict[int, int]:
+        """``seq`` of what did not happen, and of the CALL that nobody made the CSMS send."""
+        return self._stimuli.by_seq
+
+    @property
     def not_stimulated(self) -> list[int]:
         """``seq`` of the recorded CALLs of the CSMS that never came and that nobody made it send."""
-        return sorted(set(self.unstimulated.values()))
+        return self._stimuli.calls
 
     @property
     def transactions(self) -> dict[int, int]:
         """Live transactionIds by the recorded ones."""
         return self._ids.pairs(Space.TRANSACTION)
 
-    @property
-    def expects_refusal(self) -> bool:
-        """Whether the next attempt to connect was refused in the recording."""
-        return bool(self._doors) and self._doors[0].refused
-
-    @property
-    def deflate(self) -> bool:
-        """Whether the next recorded connection that was let in compressed its messages."""
-        return next((door.deflate for door in self._doors if not door.refused), False)
-
-    def refusal(self) -> int | None:
-        """As the CSMS: the status with which this attempt is refused, as it was recorded."""
-        if not self.expects_refusal:
-            return None
-        return self._doors.popleft().status or 503
-
     # --- a Machine -----------------------------------------------------------------------------------------
 
     def connected(self, now_us: int) -> None:
         self._up, self._left = True, False
-        while self.expects_refusal:
-            self._doors.popleft()  # let in where the recording was not: the comparison tells
-        if self._doors:
-            opened_seq = self._doors.popleft().seq
+        if (opened_seq := self.doors.let_in()) is not None:
             if self._start_us is None:  # the recording may begin before its first connection
                 self._start_us = now_us - self.clockwork.after_us(opened_seq)
             self._heard(now_us)
@@ -208,8 +192,7 @@ class Player:
     def disconnected(self, now_us: int) -> None:
         """The connection is gone, or was refused. What it should have carried goes on the next one."""
         was_up, by_us, self._up, self._left = self._up, self._left, False, False
-        if not was_up and not by_us and self.expects_refusal:
-            self._doors.popleft()
+        if not was_up and not by_us and self.doors.refuse() is not None:
             self._heard(now_us)
         for exchange in self._open.values():  # those answers cannot come any more
             self._settle_answer(exchange)
@@ -218,21 +201,18 @@ class Player:
         if was_up and self._parts and self._parts[0].do in (Do.LEAVE, Do.BE_LEFT):
             self._parts.popleft()
             self._heard(now_us)
-        if not self._parts and not self._waiting() and not self._doors:
+        if not self._parts and not self._waiting() and not self.doors:
             self.finished = True
         elif self.side is Side.STATION and not self.finished:
             self._come_again(now_us)
 
     def _come_again(self, now_us: int) -> None:
         """At the time of the recorded connection; one more than recorded ever later, and not for ever."""
-        if self._doors:
-            due_us = self._due_us(self._doors[0].seq)
-        else:
-            due_us = now_us + (1 << self._vain) * _BACKOFF_US if self._vain else now_us
-            self._vain += 1
-        if self._vain > _MOST_VAIN:
+        seq = self.doors.next_seq
+        due_us = self._due_us(seq) if seq is not None else now_us + self.doors.more_after_us()
+        if self.doors.vain > MOST_VAIN:
             self.finished = True
-            self.ended_early = f"{_MOST_VAIN} connections in a row ended before anything of interest came"
+            self.ended_early = f"{MOST_VAIN} connections in a row ended before anything of interest came"
         elif due_us <= now_us:
             self._commands.append(Connect())
         else:
@@ -240,7 +220,7 @@ class Player:
 
     def _heard(self, now_us: int) -> None:
         """Something that the recording knows has happened: whoever does only other things is silent."""
-        self._quiet_since_us, self._silent_gates, self._vain = now_us, 0, 0
+        self._quiet_since_us, self._silent_gates, self.doors.vain = now_us, 0, 0
 
     def next_timer(self) -> int | None:
         if self.finished:
@@ -288,7 +268,7 @@ class Player:
         if not self._parts:
             self._open.clear()
             if self.side is Side.CSMS:
-                self._doors.clear()  # a station that does not come again is waited for no longer
+                self.doors.close()  # a station that does not come again is waited for no longer
         self._advance(now_us)
 
     def take(self) -> list[Command]:
@@ -337,9 +317,7 @@ class Player:
         asked = exchange.call.frame
         assert asked is not None
         self._gates.settle(asked.seq)
-        for seq in [seq for seq, stimulus in self.unstimulated.items() if stimulus == asked.seq]:
-            if seq == asked.seq or seq not in self._skipped:
-                del self.unstimulated[seq]  # it came after all
+        self._stimuli.came(asked.seq)
         self._ids.learn(call.action, payload_of(exchange.call), call.payload, answer=False)
         self._answer(exchange, call, asked, now_us)
         return True
@@ -402,7 +380,7 @@ class Player:
 
     def _advance(self, now_us: int) -> None:
         while self._up and (part := self._open_part) is not None:
-            if part.seq in self._skipped:
+            if self._stimuli.skips(part.seq):
                 self._parts.popleft()
                 continue
             if self._part_due_us(part) > now_us:
@@ -423,7 +401,7 @@ class Player:
         if now_us < self._stay_until_us:
             return
         self._stay_until_us = None
-        self.finished = not self._doors
+        self.finished = not self.doors
         if self.side is Side.STATION:
             self._leave(Close(), now_us)
 
@@ -493,10 +471,9 @@ class Player:
         self._advance(now_us)
 
     def _not_coming(self, seq: int, exchange: Exchange) -> None:
-        self.unstimulated[seq] = seq
-        for other in dependents(self._recording, exchange):
-            self.unstimulated[other] = seq
-            self._skipped.add(other)
+        depending = dependents(self._recording, exchange)
+        self._stimuli.add(seq, depending)
+        for other in depending:
             if (answer := self._answer_seq.get(other)) is not None:
                 self._gates.settle(answer)
 
@@ -510,7 +487,7 @@ class Player:
 
         A station keeps its own time, so its recorded silence is added.
         """
-        seq = self._doors[0].seq if not self._up and self._doors else self._gates.next_seq
+        seq = self.doors.next_seq if not self._up and self.doors else self._gates.next_seq
         if seq is None:
             return quiet_since_us + self.manner.gate_us
         if self.manner.timing.mode != "causal":
