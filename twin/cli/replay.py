@@ -36,6 +36,7 @@ from twin.protocol.timestamps import SECOND_US
 from twin.report import replayed_html, replayed_junit
 from twin.report.replayed import as_json as result_json
 from twin.report.replayed import as_text, summary_json, summary_text
+from twin.report.words import plain
 
 _ANY_PORT = "127.0.0.1:0"
 
@@ -391,6 +392,10 @@ def needs(paths: list[Path], *, as_json: bool) -> int:
     say("# CALLs that somebody must make the CSMS send (--stimulus)")
     for action, count in sorted(wanted.stimuli.items()):
         say(f"#   {count} {action}")
+    if wanted.unbound:
+        say("# values that look like ids: given here, said there by the other side, and bound nowhere")
+    for one in wanted.unbound:
+        say(f"#   {plain(one)}")
     return 0
 
 

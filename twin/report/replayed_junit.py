@@ -49,7 +49,7 @@ def _suite(suite: ElementTree.Element, result: Result) -> dict[str, int]:
         elif waiting:
             skipped += 1
             ElementTree.SubElement(case, "skipped", {"message": f"{waiting} not stimulated"})
-    if not result.passed and not failures:
+    if not result.passed and (not failures or _troubles(result)):
         failures += 1
         case = _case(suite, result, "the replay went through")
         ElementTree.SubElement(case, "failure", {"type": "replay", "message": legal(why_not(result))})
@@ -59,9 +59,12 @@ def _suite(suite: ElementTree.Element, result: Result) -> dict[str, int]:
 
 def why_not(result: Result) -> str:
     """Why a replay without divergences failed all the same."""
+    return "; ".join(_troubles(result)) or "the recording was not played to its end"
+
+
+def _troubles(result: Result) -> list[str]:
     names = ("required_stimuli", "id_conflicts", "ended_early", "link_lost")
-    told = [str(one) for name in names for one in result.facts.get(name, ())]
-    return "; ".join(told) or "the recording was not played to its end"
+    return [str(one) for name in names for one in result.facts.get(name, ())]
 
 
 def streams_of(result: Result) -> dict[str, tuple[list[Divergence], int]]:

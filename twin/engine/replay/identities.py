@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from twin.engine.recording import recording_of
+from twin.engine.replay.audit import suspects
 from twin.engine.replay.binding import SPOTS, Space
 from twin.model import Frame
 from twin.protocol.places import places
@@ -61,7 +62,8 @@ class Needs(msgspec.Struct, kw_only=True):
 
     ``stations`` in order of appearance; ``tags`` with the status that the recorded CSMS gave each last;
     ``parents`` by tag; ``passwords``: stations that gave one (HTTP Basic; no recording holds it);
-    ``stimuli``: how many CALLs of each action somebody must make the CSMS send.
+    ``stimuli``: how many CALLs of each action somebody must make the CSMS send; ``unbound``: where values
+    stand that look like ids and are bound nowhere.
     """
 
     stations: list[str] = msgspec.field(default_factory=list)
@@ -69,6 +71,7 @@ class Needs(msgspec.Struct, kw_only=True):
     parents: dict[str, str] = msgspec.field(default_factory=dict)
     passwords: list[str] = msgspec.field(default_factory=list)
     stimuli: dict[str, int] = msgspec.field(default_factory=dict)
+    unbound: list[str] = msgspec.field(default_factory=list)
 
 
 def add_needs(needs: Needs, frames: Iterable[Frame]) -> None:
@@ -79,6 +82,9 @@ def add_needs(needs: Needs, frames: Iterable[Frame]) -> None:
             needs.stations.append(frame.station)
         if "auth" in frame.facts and frame.station not in needs.passwords:
             needs.passwords.append(frame.station)
+    for one in suspects(held):
+        told = f"{one.born} -> {one.used} ({one.values} values, {one.example})"
+        needs.unbound += [told] if told not in needs.unbound else []
     for exchange in recording_of(held).exchanges:
         call = exchange.call
         if call.frame is None or call.frame.text is None:

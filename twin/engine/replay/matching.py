@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from twin.engine.recording import Exchange
+from twin.engine.replay.binding import SPOTS
 from twin.engine.replay.fields import ABSENT, How, Leaf, Matchers
 from twin.engine.replay.outcome import Change
 from twin.engine.replay.streams import Key, key_of, short, subject_of
@@ -115,9 +116,7 @@ class Recorded:
         return {path: leaf for path, leaf in flat.items() if not _new_id(action, leaf)}
 
 
-_GIVES_IDS = frozenset(
-    {"ReserveNow", "SetChargingProfile", "SendLocalList", "GetLog", "SignedUpdateFirmware"}
-)
+_GIVES_IDS = frozenset(spot.action for spot in SPOTS if spot.born and not spot.answer)
 
 
 def _new_id(action: str, leaf: Leaf) -> bool:
