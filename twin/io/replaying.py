@@ -184,6 +184,11 @@ def hushed(text: str) -> str:
     return _REDACTOR.text(text, {})
 
 
+def _without_secrets(frame: Frame) -> Frame:
+    text = hushed(frame.text) if frame.text is not None else None
+    return frame if text == frame.text else replace(frame, text=text)
+
+
 def _message_id() -> str:
     return str(uuid.uuid4())
 
@@ -358,7 +363,7 @@ def _outcome(
     timing = plan.manner.timing
     at_its_pace = timing.mode == "original" and timing.speed == 1 and timing.max_gap_us is None
     comparison = replace(plan.comparison, timed=at_its_pace, ends=Ends.BUT_LAST)
-    recorded, replayed = ([_REDACTOR.frame(frame) for frame in side] for side in (recorded, replayed))
+    recorded, replayed = (list(map(_without_secrets, side)) for side in (recorded, replayed))
     told = with_recorded_tags(replayed, plan.manner.tags)
     found = diff(recorded, told, plan.manner.matchers, comparison)
     return Outcome(

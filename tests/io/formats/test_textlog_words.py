@@ -246,6 +246,22 @@ def test_the_words_of_other_programs_may_be_a_stations(tmp_path: Path) -> None:
         assert {frame.station for frame in frames} == {""}
 
 
+@pytest.mark.parametrize("name", ["charger", "1234", "main"])
+def test_a_known_programs_station_may_be_called_anything(name: str, tmp_path: Path) -> None:
+    line = f"2026-05-04 10:00:00.125 INFO (MainThread) [ocpp] {name}: receive message {TALK[0][2]}"
+    assert read(tmp_path / "some.log", line)[0][0].station == name
+
+
+def test_a_sentence_below_the_first_message_is_no_header(tmp_path: Path) -> None:
+    lines = [f"a, b, c {TALK[0][2]}", "we have id, station, charger", f"a, b, c {TALK[8][2]}"]
+    assert {frame.station for frame in read(tmp_path / "some.log", *lines)[0]} == {""}
+
+
+@pytest.mark.parametrize("line", ["[3, 5, [1, 2]]", '[2, 15, "Ah"]', '[4, 7, "x"]', '[3,12,"x"]'])
+def test_lists_of_numbers_are_no_frames(line: str, tmp_path: Path) -> None:
+    assert read(tmp_path / "some.log", line)[0] == []
+
+
 def test_a_newer_library_says_send_message(tmp_path: Path) -> None:
     lines = [
         f"2026-05-04 10:00:00.125 INFO (MainThread) [ocpp] A: {'receive' if sender is S else 'send'} message {text}"

@@ -228,7 +228,7 @@ class _Comparing:
                 continue
             ours, theirs = old.fields.get(path, ABSENT), new.fields.get(path, ABSENT)
             same = ours.key == theirs.key and agree(ours, theirs, *sent_us(old, new, path))
-            if not same or falls(theirs, self._series, f"{stream} {series_of(path)}"):
+            if not same or falls(theirs, self._series, stream, path):
                 rule = ours.matcher or theirs.matcher
                 how, source = (rule.how.value, rule.source) if rule else ("exact", "built in")
                 found.append(
@@ -310,11 +310,6 @@ def sent_us(old: Item, new: Item, path: str) -> tuple[int, int]:
     if path.startswith("answer") and old.answer_us is not None and new.answer_us is not None:
         return old.answer_us, new.answer_us
     return old.call_us, new.call_us
-
-
-def series_of(path: str) -> str:
-    """A path without the numbers of list elements: what is read again and again is one series."""
-    return "/".join("*" if step.isdecimal() else step for step in path.split("/"))
 
 
 def _digest(text: str) -> str:

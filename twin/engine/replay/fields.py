@@ -269,13 +269,17 @@ def said(word: str) -> Leaf:
 ABSENT = said("absent")
 
 
-def falls(leaf: Leaf, series: dict[str, Decimal], name: str) -> bool:
-    """Whether a value of a ``monotonic`` field is below the last one of its series, which it joins."""
+def falls(leaf: Leaf, series: dict[str, Decimal], stream: str, path: str) -> bool:
+    """Whether a value of a ``monotonic`` field is below the last one of its series, which it joins.
+
+    A series is a path of a stream, whatever numbers list elements have in it.
+    """
     if leaf.matcher is None or leaf.matcher.how is not How.MONOTONIC:
         return False
     value = decimal_of(leaf.value)
     if value is None:
         return False
+    name = " ".join((stream, *("*" if step.isdecimal() else step for step in path.split("/"))))
     before = series.get(name, value)
     series[name] = max(before, value)
     # 40.89 and then 40.8889 is one reading, rounded differently

@@ -98,10 +98,9 @@ class Player:
         self._recording = recording
         self._parts = deque(script_of(recording, held, side))
         self.doors = Doors(doors_of(held))
-        hushed = recording_of(_hushed(held, self.manner.hushed))
-        self._peer = Recorded(
-            (x for x in hushed.exchanges if x.call.sender is side.other), self.manner.matchers
-        )
+        told = _hushed(held, side.other, self.manner.hushed)
+        asked = (recording if told is held else recording_of(told)).exchanges
+        self._peer = Recorded((x for x in asked if x.call.sender is side.other), self.manner.matchers)
         self._asked = {x.call.frame.seq: x for x in recording.exchanges if x.call.frame is not None}
         self._strays = strays_of(recording, side.other) if self.manner.expect_strays else {}
         self._answer_seq = answer_seqs(recording, side.other)
@@ -192,6 +191,7 @@ class Player:
     def disconnected(self, now_us: int) -> None:
         """The connection is gone, or was refused. What it should have carried goes on the next one."""
         was_up, by_us, self._up, self._left = self._up, self._left, False, False
+        self._stay_until_us = None
         if not was_up and not by_us and self.doors.refuse() is not None:
             self._heard(now_us)
         for exchange in self._open.values():  # those answers cannot come any more
@@ -519,10 +519,14 @@ class Player:
         return self._quiet_since_us + min(self.manner.gate_us, gap_us + _OF_ITSELF_US // 2)
 
 
-def _hushed(frames: Iterable[Frame], hushed: Callable[[str], str]) -> Iterable[Frame]:
-    for frame in frames:
-        text = hushed(frame.text) if frame.text is not None else None
-        yield frame if text == frame.text else replace(frame, text=text)
+def _hushed(frames: list[Frame], sender: Side, hushed: Callable[[str], str]) -> list[Frame]:
+    """The frames without the secrets that ``sender`` told; the very same list if there are none."""
+    texts = {
+        frame.seq: hushed(frame.text)
+        for frame in frames
+        if frame.text is not None and frame.sender is sender and hushed(frame.text) != frame.text
+    }
+    return [replace(frame, text=texts.get(frame.seq, frame.text)) for frame in frames] if texts else frames
 
 
 def _marks(frame: Frame) -> dict[str, Any]:

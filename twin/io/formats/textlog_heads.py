@@ -121,9 +121,7 @@ class Header:
 
 def says_sent(head: str) -> bool | None:
     """Whether the last word of direction before a frame is one for sending; ``None`` without one."""
-    found = list(
-        re.finditer(rf"(?<![\w<>=-])(?:(?P<out>{_OUT})|{_IN})(?![\w<>=-])", head[-_WORDS:], re.IGNORECASE)
-    )
+    found = list(_DIRECTION.finditer(head[-_WORDS:]))
     return bool(found[-1]["out"]) if found else None
 
 

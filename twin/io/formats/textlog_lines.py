@@ -101,7 +101,8 @@ class _Reader:
             self.said_station = said["station"]
         if said := shapes.PATH_SAID.search(head):
             self.paths.add(said["path"].rstrip("/").rpartition("/")[2])
-        self.header.read(head)
+        if not self.report.used:
+            self.header.read(head)
         event = shapes.CONNECTION_EVENT.search(head)
         self.report.unused_line(number, line, "connection event" if event else "not OCPP")
 
@@ -137,7 +138,7 @@ class _Reader:
 
     def _name_station(self, item: Item) -> None:
         """Where the line itself names no station, one that an earlier line named for it."""
-        if no_station(item.station):
+        if item.shape.usual is not None and no_station(item.station):
             item.station = ""
         if not item.station and item.shape.lone and len(self.paths) == 1:
             item.station = next(iter(self.paths))

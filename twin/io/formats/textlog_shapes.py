@@ -31,14 +31,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """One way to write a frame.
 
     ``pattern`` ends where the frame begins and may name ``verb`` and ``station``. ``logger`` is the side that
-    writes such logs, ``None`` where either may: then the log itself must tell. ``raw`` rows are followed by a
-    message whatever it looks like, the others only by ``[``. ``quotes`` marks a line that repeats a message
-    which another line holds as a rule; ``usual`` is the side that mostly writes so, where nothing tells.
-    ``received`` where it quotes what the logging side had received.
-    ``below`` allows the frame to begin on the next line. ``until`` is what ends the quotation. ``elided``
-    rows leave out the middle of long messages and tell the length. ``escaped`` rows quote as Python's
-    ``repr`` does. ``lone`` rows never name a station: it is the one whose path was seen, as long as there was
-    only one.
+    writes such logs, ``None`` where either may: then the log itself must tell; ``usual`` is the side that
+    mostly does, where nothing tells. ``raw`` rows are followed by a message whatever it looks like, the
+    others only by ``[``. ``quotes`` marks a line that repeats a message which another line holds as a rule;
+    ``received`` where it quotes what the logging side had received. ``below`` allows the frame to begin on
+    the next line. ``until`` is what ends the quotation. ``elided`` rows leave out the middle of long messages
+    and tell the length. ``escaped`` rows quote as Python's ``repr`` does. ``lone`` rows never name a station:
+    it is the one whose path was seen, as long as there was only one.
     """
 
     name: str
@@ -107,7 +106,7 @@ SHAPES: tuple[Shape, ...] = (
     ),
     _row("evcc without time", 5, r"^\s{0,8}" + _JSON_MESSAGE + r"(?=\[)", usual=Side.CSMS),
     _row("evcc without time", 5, r"^\s{0,8}" + _RECV + r"(?=\[)", usual=Side.CSMS),
-    _row("ocpp-go", 20, r"\b" + _JSON_MESSAGE + r"(?=\[)"),
+    _row("ocpp-go", 20, r"\b" + _JSON_MESSAGE + r"(?=\[)", usual=Side.CSMS),
     _row(
         "ocpp library, unreadable message",
         7,
