@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twin.engine.machine import Stimulate
-from twin.engine.recording import Exchange, recording_of
+from twin.engine.recording import Exchange, Recording, recording_of
 from twin.engine.replay.binding import transaction_id_of, with_recorded_tags
 from twin.engine.replay.diff import Comparison, diff
 from twin.engine.replay.links import Ends
@@ -118,10 +118,11 @@ def replay(
     if live and plan.prologue and plan.side is Side.STATION:
         held = prologue_of(held) + held
     plan = replace(plan, manner=_with_model(plan))
-    player = _player(held, plan, plan.side)
+    recording = recording_of(held)
+    player = _player(held, plan, plan.side, recording)
     failed: list[tuple[int, str]] = []
     if not live:
-        return _outcome(held, _in_process(held, plan, player), player, plan, failed)
+        return _outcome(held, _in_process(held, plan, player, recording), player, plan, failed)
     running = _Running(player, plan, failed, progress)
     replayed = asyncio.run(running.run(listening, ended))
     if plan.listen is not None and not replayed:
@@ -165,7 +166,7 @@ def _with_model(plan: Plan) -> Manner:
     return replace(manner, expect_strays=plan.target is None and plan.listen is None)
 
 
-def _player(frames: list[Frame], plan: Plan, side: Side) -> Player:
+def _player(frames: list[Frame], plan: Plan, side: Side, recording: Recording) -> Player:
     ids = itertools.count(FIRST_TRANSACTION_ID)
     return Player(
         frames,
@@ -173,6 +174,7 @@ def _player(frames: list[Frame], plan: Plan, side: Side) -> Player:
         new_message_id=_message_id,
         new_transaction_id=(lambda: next(ids)) if side is Side.CSMS else None,
         manner=plan.manner,
+        recording=recording,
     )
 
 
@@ -193,10 +195,10 @@ def _message_id() -> str:
     return str(uuid.uuid4())
 
 
-def _in_process(frames: list[Frame], plan: Plan, player: Player) -> list[Frame]:
+def _in_process(frames: list[Frame], plan: Plan, player: Player, recording: Recording) -> list[Frame]:
     """Against the recorded other side, on a clock that jumps."""
     manner = replace(plan.manner, tags={}, model=None, expect_calls=True)
-    other = _player(frames, replace(plan, manner=manner), plan.side.other)
+    other = _player(frames, replace(plan, manner=manner), plan.side.other, recording)
     station, csms = (player, other) if plan.side is Side.STATION else (other, player)
     return converse(
         station,

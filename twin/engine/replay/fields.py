@@ -21,6 +21,7 @@ from twin.protocol.fold import TIME_FIELDS
 from twin.protocol.timestamps import SECOND_US, parse_stamp
 
 _BUILT_IN = "built in"
+_NESTS = frozenset((dict, list))
 _DEEPEST = 40  # no schema of OCPP 1.6 nests deeper than ten
 _encode = msgspec.json.Encoder().encode
 
@@ -126,7 +127,7 @@ class Matchers:
     ) -> None:
         """``general``: the path with list steps as ``*``; ``depth`` levels may follow."""
         kind = type(value)
-        if kind is not dict and kind is not list:
+        if kind not in _NESTS:
             self._put(found, action, path, general, value)
             return
         rule = self.of(action, general)
@@ -140,7 +141,10 @@ class Matchers:
             found[path] = Leaf("{…}" if value else "{}", ("object",), rule, general)
             for key, item in value.items():
                 step = _escaped(key)
-                self._walk(found, action, f"{path}/{step}", f"{general}/{step}", item, depth - 1)
+                if type(item) in _NESTS:
+                    self._walk(found, action, f"{path}/{step}", f"{general}/{step}", item, depth - 1)
+                else:  # most are: a call less for each
+                    self._put(found, action, f"{path}/{step}", f"{general}/{step}", item)
         else:
             length = None if rule is not None and rule.how is How.TYPE else len(value)
             found[path] = Leaf(f"a list of {len(value)}", ("list", length), rule, general)

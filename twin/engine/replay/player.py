@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twin.engine.machine import Close, Command, Connect, Ping, Send, Stimulate
-from twin.engine.recording import Exchange, recording_of
+from twin.engine.recording import Exchange, Recording, recording_of
 from twin.engine.replay.binding import (
     Bindings,
     Conflict,
@@ -79,7 +79,10 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Player:
-    """``side`` of ``frames`` as a Machine. ``late_us`` is how much later than due each frame went out."""
+    """``side`` of ``frames`` as a Machine. ``late_us`` is how much later than due each frame went out.
+
+    ``recording`` is that of the frames, where somebody has it already.
+    """
 
     def __init__(
         self,
@@ -89,9 +92,10 @@ class Player:
         new_message_id: Callable[[], str],
         new_transaction_id: Callable[[], int] | None = None,
         manner: Manner | None = None,
+        recording: Recording | None = None,
     ) -> None:
         held = list(frames)
-        recording = recording_of(held)
+        recording = recording or recording_of(held)
         self.side = side
         self.manner = manner or Manner()
         self.clockwork = Clockwork(held, self.manner.timing)
@@ -133,7 +137,7 @@ class Player:
         self.finished = False
         self.ended_early = ""  # why parts are left
 
-    def _expected(self, frames: list[Frame], recording: Any) -> Iterable[int]:
+    def _expected(self, frames: list[Frame], recording: Recording) -> Iterable[int]:
         """The other side's CALLs and answers that are waited for, in order."""
         answers = {seq for seqs in (self._answer_seq.values(), *self._strays.values()) for seq in seqs}
         calls = {x.call.frame.seq for x in recording.exchanges if x.call.frame is not None}
