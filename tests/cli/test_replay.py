@@ -340,6 +340,19 @@ def test_what_would_be_sent_holds_the_prologue_and_the_answers(tmp_path: Path) -
     assert "BootNotification" not in told
 
 
+def test_no_secret_of_a_capture_is_told_by_a_comparison(tmp_path: Path) -> None:
+    """Nor is it a difference that a recorder had taken it out of one of the two."""
+    for name, value in (("one", "hunter2hunter2"), ("other", "*" * 14)):
+        asked = {"key": "AuthorizationKey", "value": value}
+        p = play().booted().csms("ChangeConfiguration", asked, {"status": "Accepted"})
+        write_capture(p.frames, tmp_path / name, vantage="proxy")
+    assert twin("diff", tmp_path / "one", tmp_path / "other").returncode == 0
+    page = tmp_path / "page.html"
+    done = twin("diff", REFUSED, tmp_path / "one", "--html", page, "--json")
+    assert done.returncode == 1
+    assert "hunter2" not in done.stdout + page.read_text(encoding="utf-8")
+
+
 def test_a_capture_that_was_altered_is_not_replayed_unasked(tmp_path: Path) -> None:
     altered = tmp_path / "altered"
     shutil.copytree(REFUSED, altered)

@@ -16,8 +16,9 @@ from twin.engine.replay.player import Manner, Player
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
 from twin.io.formats import open_capture
+from twin.io.redact import hushed
 from twin.io.replay_jobs import Job, result_of
-from twin.io.replaying import Outcome, Plan, hushed, not_played, replay
+from twin.io.replaying import Outcome, Plan, not_played, replay
 from twin.io.targets import target_of
 from twin.model import Frame, Kind, Side
 

@@ -12,6 +12,7 @@ from twin.engine.replay.noise import as_toml, learn
 from twin.engine.replay.outcome import Diff
 from twin.engine.replay.shrinking import Shrunk, shrink
 from twin.io.capture import write_capture
+from twin.io.redact import hushed_frame
 from twin.io.replay_setup import told
 from twin.model import Frame
 from twin.protocol.timestamps import SECOND_US
@@ -35,7 +36,9 @@ def diff(
     as_json: bool,
 ) -> int:
     """Compare two captures; the exit code (0 equal, 1 divergence)."""
-    left, right = frames_of(opened(recorded)), frames_of(opened(replayed))
+    left, right = (
+        [hushed_frame(frame) for frame in frames_of(opened(path))] for path in (recorded, replayed)
+    )
     rules = _rules(matchers)
     if learned:
         say(as_toml(learn(left, right, rules), (recorded.name, replayed.name)).rstrip())

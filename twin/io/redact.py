@@ -107,3 +107,17 @@ def redacted_headers(headers: Any) -> list[list[str]]:
     return [
         [str(name), REDACTED if _SECRET_HEADER.match(str(name)) else str(value)] for name, value in headers
     ]
+
+
+_ONLY_SECRETS = Redactor(b"", keep_id_tags=True)
+
+
+def hushed(text: str) -> str:
+    """A text without secrets, as a recorder that keeps idTags would have kept it."""
+    return _ONLY_SECRETS.text(text)
+
+
+def hushed_frame(frame: Frame) -> Frame:
+    """The frame with such a text; the very same object if there was nothing to hide."""
+    text = hushed(frame.text) if frame.text is not None else None
+    return frame if text == frame.text else replace(frame, text=text)

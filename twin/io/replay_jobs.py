@@ -56,9 +56,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 def sessions_of(path: Path) -> list[tuple[str, list[Frame]]]:
     """The stations of a capture that say anything readable, each with its frames. Raises ``CaptureError``."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    marks = tuple((file.name, *_mark(file)) for file in files)
-    return list(_sessions(path, marks))
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError:
+        files = [path]
+    return list(_sessions(path, tuple((file.name, *_mark(file)) for file in files)))
 
 
 @lru_cache(maxsize=1)  # the sessions of one capture are played one after the other

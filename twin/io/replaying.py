@@ -26,7 +26,7 @@ from twin.engine.replay.warm import prologue_of
 from twin.engine.virtual import converse
 from twin.io import websocket
 from twin.io.driver import FrameLog, Live, Pace
-from twin.io.redact import Redactor
+from twin.io.redact import hushed, hushed_frame
 from twin.io.targets import Target
 from twin.model import Frame, Kind, Side
 from twin.protocol.fold import payload_of
@@ -176,19 +176,6 @@ def _player(frames: list[Frame], plan: Plan, side: Side, recording: Recording) -
         manner=plan.manner,
         recording=recording,
     )
-
-
-_REDACTOR = Redactor(b"", keep_id_tags=True)
-
-
-def hushed(text: str) -> str:
-    """Without secrets, as a recorder would have kept it."""
-    return _REDACTOR.text(text, {})
-
-
-def _without_secrets(frame: Frame) -> Frame:
-    text = hushed(frame.text) if frame.text is not None else None
-    return frame if text == frame.text else replace(frame, text=text)
 
 
 def _message_id() -> str:
@@ -365,7 +352,7 @@ def _outcome(
     timing = plan.manner.timing
     at_its_pace = timing.mode == "original" and timing.speed == 1 and timing.max_gap_us is None
     comparison = replace(plan.comparison, timed=at_its_pace, ends=Ends.BUT_LAST)
-    recorded, replayed = (list(map(_without_secrets, side)) for side in (recorded, replayed))
+    recorded, replayed = (list(map(hushed_frame, side)) for side in (recorded, replayed))
     told = with_recorded_tags(replayed, plan.manner.tags)
     found = diff(recorded, told, plan.manner.matchers, comparison)
     return Outcome(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tests.engine.replay.replays import compared, replayed
 from tests.engine.replay.test_manners import answer, csms, said, station
@@ -108,6 +109,8 @@ def test_an_end_that_nobody_recorded_is_said_where_it_came() -> None:
 def test_one_connection_more_tells_how_the_one_before_it_ended() -> None:
     more = beat() << Happened(Kind.END, facts={"abrupt": True, "by": "csms"})
     more = more << Happened(Kind.OPEN, link="c2")
+    later = diff(closed(1008), [*closed(1011), replace(more.frames[-1], seq=99)])
+    assert [one.kind for one in later.divergences] == ["changed", "extra"]  # as they came
     found = diff(beat().frames, more.frames, comparison=Comparison(ends=Ends.BUT_LAST)).divergences
     assert [(one.kind, one.changes[0].replayed) for one in found] == [("extra", "dropped by csms")]
 

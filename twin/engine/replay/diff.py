@@ -15,7 +15,7 @@ from twin.engine.recording import Recording, recording_of, station_links, statio
 from twin.engine.replay.alignment import aligned
 from twin.engine.replay.binding import with_message_id
 from twin.engine.replay.fields import ABSENT, How, Leaf, Matchers, agree, apart, decade_s, decimal_of, falls
-from twin.engine.replay.links import Ends, link_divergences
+from twin.engine.replay.links import Ends, link_anchors, link_divergences
 from twin.engine.replay.outcome import Change, Diff, Divergence
 from twin.engine.replay.streams import Item, names_of, short, streams_of
 from twin.model import Frame, Side
@@ -88,6 +88,7 @@ def _of_one_station(
     for one, other in comparing.streams(ours, theirs, names):
         comparing.stream(*one, other)
     comparing.found += _strays(ours, theirs) + link_divergences(left, right, comparison.ends)
+    comparing.anchors |= link_anchors(left, right)
     comparing.found.sort(key=comparing.place)
     return comparing
 
@@ -152,7 +153,7 @@ class _Comparing:
         self.matched = 0
         self.found: list[Divergence] = []
         self._series: dict[str, Decimal] = {}
-        self._recorded: dict[int, int] = {}  # seq of the recorded frame by that of its partner in the replay
+        self.anchors: dict[int, int] = {}  # seq of the recorded frame by that of its partner in the replay
         self._paired: list[int] = []  # those partners, in order
 
     def place(self, found: Divergence) -> tuple[int, bool, int]:
@@ -160,10 +161,10 @@ class _Comparing:
         if found.recorded_seq is not None:
             return found.recorded_seq, False, 0
         here = found.replayed_seq or 0
-        if len(self._paired) != len(self._recorded):
-            self._paired = sorted(self._recorded)
+        if len(self._paired) != len(self.anchors):
+            self._paired = sorted(self.anchors)
         before = bisect_left(self._paired, here)
-        return self._recorded[self._paired[before - 1]] if before else -_AHEAD, True, here
+        return self.anchors[self._paired[before - 1]] if before else -_AHEAD, True, here
 
     def streams(
         self, ours: Recording, theirs: Recording, names: Any
@@ -208,9 +209,9 @@ class _Comparing:
         return other.call_us - one.call_us - self.moved_us
 
     def _pair(self, stream: str, old: Item, new: Item) -> None:
-        self._recorded[new.seq] = old.seq
+        self.anchors[new.seq] = old.seq
         if old.answer_seq is not None and new.answer_seq is not None:
-            self._recorded[new.answer_seq] = old.answer_seq
+            self.anchors[new.answer_seq] = old.answer_seq
         changes = self._changes(stream, old, new)
         if changes:
             self.found.append(_divergence("changed", stream, old, new, tuple(changes)))

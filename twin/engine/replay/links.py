@@ -110,6 +110,16 @@ def link_divergences(recorded: list[Frame], replayed: list[Frame], ends: Ends) -
     return found
 
 
+def link_anchors(recorded: list[Frame], replayed: list[Frame]) -> dict[int, int]:
+    """``seq`` of the replayed beginnings and ends of connections, and of their recorded counterparts."""
+    found: dict[int, int] = {}
+    for one, other in zip(links_of(recorded), links_of(replayed), strict=False):
+        found[other.seq] = one.seq
+        if one.end_seq is not None and other.end_seq is not None:
+            found[other.end_seq] = one.end_seq
+    return found
+
+
 def _before(left: list[Link], right: list[Link], number: int) -> Change:
     """Why another connection was needed: how the one before it ended."""
     ends = [links[number - 1].end if 0 < number <= len(links) else "none" for links in (left, right)]
