@@ -49,7 +49,7 @@ def project(folder: Path, address: str, port: int) -> None:
     (folder / "pyproject.toml").write_text(f'[tool.ocpp]\nallow = ["{address}:{port}"]\n')
     (folder / "ids.toml").write_text('workers = ["RC-1", "RC-2", "RC-3", "RC-4"]\n')
     shutil.copy(REPOSITORY / "docs" / "ci" / "ask_csms.py", folder)
-    known = {"changed | BootNotification | csms | answer/interval 300 -> 60": 1}
+    known = {"changed | BootNotification | csms | answer/interval 300 -> 60 | boot": 1}
     baseline = {"version": 1, "sessions": {name_of(KNOWN): known}}
     (folder / "known.json").write_text(json.dumps(baseline))
 

@@ -364,6 +364,10 @@ def test_a_capture_that_was_altered_is_not_replayed_unasked(tmp_path: Path) -> N
     refused = twin("replay", altered)
     assert (refused.returncode, "--unsealed" in refused.stderr) == (3, True), refused.stderr
     assert twin("replay", altered, "--unsealed").returncode == 0
+    whole = Path(REFUSED, segment.name).read_bytes()
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1  # nothing follows from the last line but the manifest
+    segment.write_bytes(whole[:last] + whole[last:].replace(b"00:12:03.160Z", b"00:12:04.160Z"))
+    assert twin("replay", altered).returncode == 3
     segment.write_bytes(b"".join(Path(REFUSED, segment.name).read_bytes().splitlines(keepends=True))[:-20])
     assert twin("replay", altered).returncode == 0  # torn: what is there is as it was written
 

@@ -26,6 +26,7 @@ from twin.engine.replay.warm import prologue_of
 from twin.io.formats import CaptureError
 from twin.io.integrity import verify
 from twin.io.manifest import segments_of
+from twin.io.redact import hushed
 from twin.io.replay_jobs import Job, play, sessions_of
 from twin.io.replay_setup import Told, checked_target, told
 from twin.io.replaying import command_hook
@@ -99,8 +100,9 @@ def replay(paths: list[Path], options: Options) -> int:
 def _refuse_altered(paths: list[Path]) -> None:
     for path in paths:
         if path.is_dir() and segments_of(path) and (wrong := verify(path).altered) is not None:
+            line = f" line {wrong.line}" if wrong.line else ""
             raise fail(
-                f"{path} is not what was written: {wrong.segment} line {wrong.line} {wrong.what} "
+                f"{path} is not what was written: {wrong.segment}{line} {wrong.what} "
                 "(twin check --integrity); --unsealed replays it all the same",
                 UNREADABLE,
             )
@@ -439,7 +441,7 @@ def dry_run(paths: list[Path], options: Options) -> int:
                 if answer is not None and answer.sender is options.side:
                     told.append((answer.seq, f"answer {answer.text}"))
             for seq, what in sorted(told):
-                say(f"  #{seq} {what}".rstrip())
+                say(f"  #{seq} {hushed(what)}".rstrip())
     return 0
 
 

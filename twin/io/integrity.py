@@ -9,6 +9,7 @@ import msgspec
 
 from twin.io.manifest import (
     FORMAT_NAME,
+    MANIFEST,
     chain_start,
     read_manifest,
     segment_name,
@@ -27,6 +28,7 @@ NOT_PROVEN = (
     "that nothing was cut off behind the last line of a segment without a seal",
 )
 TORN, DAMAGED, BROKEN = "torn line", "damaged line", "does not follow from the line before it"
+NOT_AS_TOLD, LEFT_OUT, MISSING = "is not what the manifest says", "seq ", "is missing"
 _LONGEST_SEAL = 1 << 16
 _MOST_PROBLEMS = 1_000
 
@@ -54,8 +56,15 @@ class Verdict(msgspec.Struct, kw_only=True):
 
     @property
     def altered(self) -> Problem | None:
-        """The first line that is not as it was written; a torn one at the end is only not all there."""
-        return next((one for one in self.problems if one.what in (DAMAGED, BROKEN)), None)
+        """The first thing that is not as it was written. What was only cut off, or never ended, is not all
+        there: a torn line, and what the manifest said of its segment; no manifest; numbers left out."""
+        torn = {one.segment for one in self.problems if one.what == TORN}
+        for one in self.problems:
+            cut = one.what == TORN or (one.segment in torn and one.what.startswith(NOT_AS_TOLD))
+            unended = (one.segment, one.what) == (MANIFEST, MISSING)
+            if not (cut or unended or one.what.startswith(LEFT_OUT)):
+                return one
+        return None
 
     def bad(self, segment: str, what: str, line: int = 0, seq: int | None = None) -> None:
         if len(self.problems) < _MOST_PROBLEMS:
@@ -128,7 +137,7 @@ def _manifest(path: Path, pinned: Collection[str], verdict: Verdict) -> dict[str
     try:
         manifest = read_manifest(path)
     except FileNotFoundError:
-        verdict.bad(name, "is missing")
+        verdict.bad(name, MISSING)
         return {}
     except (OSError, ValueError) as error:
         verdict.bad(name, f"cannot be read: {error}")
@@ -177,7 +186,7 @@ def _segment(
     if "root" in told:
         for field in ("first_seq", "last_seq", "lines", "bytes", "root", "first_prev", "last_hash"):
             if told.get(field) != getattr(seen, field):
-                verdict.bad(name, f"is not what the manifest says: {field}")
+                verdict.bad(name, f"{NOT_AS_TOLD}: {field}")
                 break
     if seal is not None:
         _judge_seal(name, seal, msgspec.to_builtins(seen), walk, pinned, verdict)
@@ -199,7 +208,7 @@ def _absent(
         verdict.notes.append(f"{name} was begun and is not there: it was empty, or an end is missing")
         return
     if told.get("removed") != "quota":
-        verdict.bad(name, "is missing")
+        verdict.bad(name, MISSING)
         walk.prev, walk.seq = "", 0
     else:
         verdict.notes.append(f"{name} was removed for the quota ({told.get('lines')} lines)")
@@ -261,7 +270,7 @@ def _lines_of_segment(file: Path, name: str, walk: _Walk, verdict: Verdict) -> _
         elif walk.prev and prev != walk.prev:
             verdict.bad(name, BROKEN, number, seq)
         elif walk.seq and seq != walk.seq + 1:
-            verdict.bad(name, f"seq {seq} after {walk.seq}", number, seq)
+            verdict.bad(name, f"{LEFT_OUT}{seq} after {walk.seq}", number, seq)
         seen.first_seq, seen.last_seq = seen.first_seq or seq, seq
         seen.first_prev = seen.first_prev or prev
         walk.prev = seen.last_hash = digest.hex()

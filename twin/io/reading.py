@@ -11,13 +11,14 @@ import msgspec
 
 from twin.model import Frame, Side
 
-# What only a message can begin with: type, id, and what must follow (OCPP-J 1.6 §4.2); a number as id is
+# What only a message can begin with: type, id, and what must follow (OCPP-J 1.6 §4.2). A number as id is
 # against the specification, and seen.
 _ID = r'\s{0,8},\s{0,8}"[^"\\\n]{0,80}"\s{0,8},\s{0,8}'
 _NUMBER = r"\s{0,8},\s{0,8}\d{1,20}\s{0,8},\s{0,8}"
-FRAME_START = re.compile(
-    rf'\[\s{{0,8}}(?:2{_ID}"[A-Za-z]|3{_ID}[\[{{"n]|4{_ID}"'
-    rf'|2{_NUMBER}"[A-Z][A-Za-z]{{3,40}}"|3{_NUMBER}\{{|4{_NUMBER}"[A-Z])'
+FRAME_START = re.compile(rf'\[\s{{0,8}}(?:2{_ID}"[A-Za-z]|3{_ID}[\[{{"n]|4{_ID}")')
+# Only where no other message stands or goes on: in a payload it may be anything.
+NUMBERED_START = re.compile(
+    rf'\[\s{{0,8}}(?:2{_NUMBER}"[A-Z][A-Za-z]{{3,40}}"|3{_NUMBER}\{{|4{_NUMBER}"[A-Z])'
 )
 # What looks like one, wrong, cut or quoted in some way: nothing like it may be passed over in silence.
 FRAME_LIKE = re.compile(

@@ -40,6 +40,21 @@ def test_a_vendors_number_is_found_also_within_a_text(quoted: bool) -> None:
     assert (found.values, found.example) == (3, "7001")
 
 
+def test_what_an_answer_gives_and_a_later_call_says_is_found_and_an_echo_is_not() -> None:
+    p, echo = play().booted(), play().booted()
+    for number in (7_001, 7_002, 7_003):
+        p.station("DataTransfer", {"vendorId": "v"}, {"status": "Accepted", "data": f"s{number}"})
+        p.station("DataTransfer", {"vendorId": "v", "data": f"s{number}"}, {"status": "Accepted"})
+        echo.station(
+            "DataTransfer",
+            {"vendorId": "v", "data": f"s{number}"},
+            {"status": "Accepted", "data": f"s{number}"},
+        )
+    (found,) = suspects(p.frames)
+    assert (found.born, found.used) == ("DataTransfer/answer/data", "DataTransfer/request/data")
+    assert suspects(echo.frames) == []
+
+
 def test_it_stands_in_what_a_csms_must_know() -> None:
     needs = Needs()
     add_needs(needs, vendor(quoted=True))

@@ -97,6 +97,18 @@ def test_further_off_in_the_same_power_of_ten_is_known() -> None:
     assert not known_after(session(stop_wh=1_020).frames, session(stop_wh=1_200).frames).equal
 
 
+def test_the_age_of_a_recording_is_nobodys_divergence() -> None:
+    """How far a clock is off counts from the moment it was told."""
+    known = []
+    for off_s, later_s in ((10, 0), (10, 5_000_000), (7_200, 5_000_000)):
+        beats = []
+        for so_off_s, so_late_s in ((0, 0), (off_s, later_s)):
+            p = play() << after(so_late_s)
+            beats.append(p.station("Heartbeat", {}, {"currentTime": stamp(so_late_s + so_off_s)}).frames)
+        known.append([one.known_as for one in diff(*beats).divergences])
+    assert known[0] == known[1] != known[2]
+
+
 def test_an_empty_baseline_knows_nothing() -> None:
     recorded = session().frames
     found = diff(recorded, interval("1"))

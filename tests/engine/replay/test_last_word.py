@@ -86,6 +86,20 @@ def test_an_end_for_a_reason_is_compared_even_if_it_is_the_last(
     assert found.equal is equal
 
 
+def test_a_link_that_was_given_up_as_dead_is_no_end_for_a_reason() -> None:
+    """As libraries do where no pong has come: nobody is waited for to do it again."""
+    frames = closed(1011)
+    (close,) = [frame for frame in frames if frame.kind is Kind.CLOSE]
+    silent = [
+        replace(f, facts={"code": 1011, "reason": "keepalive ping timeout"}) if f is close else f
+        for f in frames
+    ]
+    player = station(silent)
+    played_to_its_end(player)
+    assert player.finished
+    assert diff(silent, closed(1000), comparison=Comparison(ends=Ends.BUT_LAST)).equal
+
+
 def test_it_is_played_and_waited_for() -> None:
     _, again = replayed(closed(1008))
     (close,) = [frame for frame in again if frame.kind is Kind.CLOSE]

@@ -252,6 +252,64 @@ def test_a_known_programs_station_may_be_called_anything(name: str, tmp_path: Pa
     assert read(tmp_path / "some.log", line)[0][0].station == name
 
 
+def dialogue(head: Callable[[int, Side], str], first: int = 0) -> list[str]:
+    """The talk behind words of one's own, in lines that are numbered."""
+    return [f"{head(n, sender)}{text}" for n, (sender, _, text) in enumerate(TALK, first)]
+
+
+def test_numbers_of_rows_are_no_stations(tmp_path: Path) -> None:
+    """A database's export: ``id`` names the row."""
+    lines = ["id\ttime\tmessage", *dialogue(lambda n, sender: f"{n}\t2026-05-04 08:00:0{n}\t")]
+    frames, _ = read(tmp_path / "some.log", *lines)
+    assert {frame.link for frame in frames} == {"log"}
+    lines = ["Device ID,time,message", *dialogue(lambda n, sender: f"d{n},2026-05-04 08:00:0{n},")]
+    frames, _ = read(tmp_path / "some.log", *lines)
+    assert {frame.station for frame in frames} == {""}  # a CALL and its answer do not agree
+
+
+def test_a_word_that_stands_with_one_message_alone_is_no_station(tmp_path: Path) -> None:
+    lines = dialogue(lambda n, sender: "for connector1: " if n == 8 else "say ")
+    assert {frame.station for frame in read(tmp_path / "some.log", *lines)[0]} == {""}
+    assert read(tmp_path / "some.log", f"dump for worker3: {TALK[0][2]}")[0][0].station == ""
+    for words in (("OcppHandler: received: ", "OcppHandler: sending: "), ("RX packet: ", "TX packet: ")):
+        lines = dialogue(lambda n, sender, words=words: words[sender is C])
+        assert {frame.station for frame in read(tmp_path / "some.log", *lines)[0]} == {""}
+
+
+def test_a_station_that_comes_up_later_is_believed(tmp_path: Path) -> None:
+    early = dialogue(lambda n, sender: f"[OTM-7] {'recv' if sender is S else 'send'}: ") * 201
+    late = dialogue(lambda n, sender: f"[OTM-8] {'recv' if sender is S else 'send'}: ")
+    frames, _ = read(tmp_path / "some.log", *early, *late)
+    assert {frame.station for frame in frames[-len(TALK) :]} == {"OTM-8"}
+
+
+def test_a_side_that_may_not_say_it_has_not_whoever_is_said_to_have_logged(tmp_path: Path) -> None:
+    """Both ends write SEND and RECV here."""
+    lines = [f"SEND {text}" for _, _, text in TALK[:4]]
+    frames, _ = read(tmp_path / "some.log", *lines, logged_by=C)
+    assert [frame.sender for frame in frames] == [sender for sender, _, _ in TALK[:4]]
+
+
+def test_what_a_known_program_heard_stays_as_it_was_heard(tmp_path: Path) -> None:
+    heard = "[2,'1','Heartbeat',{}]"
+    (frame,), report = read(tmp_path / "some.log", f"INFO:ocpp:CP1: receive message {heard}")
+    assert frame.text == heard
+    assert report.marked == {"not JSON": 1}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['[2,"1","DataTransfer",', '{"vendorId":"v","x":[3,12,{"v":1}]}]'],
+        ['[2,"1","DataTransfer",', r'{"vendorId":"v","data":"[2,\"9\",\"Heartbeat\",{}]"}]'],
+    ],
+)
+def test_a_payload_may_hold_what_looks_like_a_message(lines: list[str], tmp_path: Path) -> None:
+    (frame,), report = read(tmp_path / "some.log", *lines)
+    assert frame.text == "\n".join(lines)
+    assert not report.marked
+
+
 def test_a_sentence_below_the_first_message_is_no_header(tmp_path: Path) -> None:
     lines = [f"a, b, c {TALK[0][2]}", "we have id, station, charger", f"a, b, c {TALK[8][2]}"]
     assert {frame.station for frame in read(tmp_path / "some.log", *lines)[0]} == {""}
@@ -352,12 +410,28 @@ def test_a_time_in_any_order(head: str, message: str, utc: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "message", ['{"currentTime":"0001-01-01T00:00:00+14:00"}', '{"timestamp":"9999-12-31T23:59:59-14:00"}']
+)
+@pytest.mark.parametrize("head", ["10:00:00 IN ", "1/2/2024 10:00:00 IN "])
+def test_a_payload_beyond_the_calendar_harms_nothing(head: str, message: str, tmp_path: Path) -> None:
+    frames, _ = read(tmp_path / "some.log", f'{head}[3,"1",{message}]', f"{head}{TALK[0][2]}")
+    assert len(frames) == 2
+
+
+def test_a_word_that_begins_with_z_is_no_zone() -> None:
+    time = TimeReader().read("2025-01-14 08:00:01 Zentrale: ")
+    assert time is not None
+    assert not time.zoned
+
+
+@pytest.mark.parametrize(
     "head",
     [
         "v1.2.3 x",
         "99/99/2026 08:00:00",
         "00/00/0000 08:00:00",
         "31.02.2026 08:00:00",
+        "gw 1.6.20 12:34:21",
         "1777881600250-7 x",
         "4 May 08:00:00",
     ],

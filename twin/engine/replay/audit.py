@@ -36,20 +36,18 @@ class Suspect(msgspec.Struct, frozen=True):
 def suspects(frames: Iterable[Frame], spots: Sequence[Spot] = SPOTS) -> list[Suspect]:
     """What may be an id that ``spots`` do not know, the most frequent first."""
     known = {_place_of(spot) for spot in spots}
-    born: dict[str | int, tuple[Side, Place]] = {}
+    born: dict[str | int, tuple[Side, Place, int]] = {}
     said: dict[Place, set[str | int]] = {}
-    again: dict[tuple[Place, Place], list[str | int]] = {}
-    for sender, place, value in _values(frames):
+    again: dict[tuple[Place, Place], dict[str | int, None]] = {}
+    for sender, place, order, value in _values(frames):
         if place in known or not _may_be_an_id(place, value):
             continue
         said.setdefault(place, set()).add(value)
-        side, first = born.setdefault(value, (sender, place))
-        if side is not sender and (first[0] != place[0] or first[1].split("/")[0] == place[1].split("/")[0]):
-            seen = again.setdefault((first, place), [])
-            if value not in seen:
-                seen.append(value)
+        side, first, exchange = born.setdefault(value, (sender, place, order))
+        if side is not sender and exchange != order:  # within one exchange it is an echo
+            again.setdefault((first, place), {})[value] = None
     found = [
-        Suspect("/".join(first), "/".join(place), len(values), str(values[0]))
+        Suspect("/".join(first), "/".join(place), len(values), str(next(iter(values))))
         for (first, place), values in again.items()
         if len(values) >= _ENOUGH and len(values) >= _SHARE * len(said[place])
     ]
@@ -68,17 +66,18 @@ def _may_be_an_id(place: Place, value: str | int) -> bool:
     return len(value) >= _SHORTEST and any(sign.isdigit() for sign in value)
 
 
-def _values(frames: Iterable[Frame]) -> Iterator[tuple[Side, Place, str | int]]:
-    """Every text and whole number of every message, in order: who said it, and where."""
-    told: list[tuple[int, Side, str, str, Any]] = []
+def _values(frames: Iterable[Frame]) -> Iterator[tuple[Side, Place, int, str | int]]:
+    """Every text and whole number of every message, in order: who said it, where, and in which exchange."""
+    told: list[tuple[int, Side, str, str, int, Any]] = []
     for exchange in recording_of(frames).exchanges:
         for event, part in ((exchange.call, "request"), (exchange.answer, "answer")):
             frame = event.frame if event is not None else None
             if event is not None and frame is not None and frame.sender is not None:
-                told.append((frame.seq, frame.sender, exchange.call.action, part, _payload(event)))
-    for _, sender, action, part, payload in sorted(told, key=lambda one: one[0]):
+                where = (exchange.call.action, part, exchange.order)
+                told.append((frame.seq, frame.sender, *where, _payload(event)))
+    for _, sender, action, part, order, payload in sorted(told, key=lambda one: one[0]):
         for path, value in _leaves(part, payload, _DEEPEST):
-            yield sender, (action, path), value
+            yield sender, (action, path), order, value
 
 
 def _payload(event: Event) -> Any:

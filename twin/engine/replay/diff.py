@@ -228,7 +228,8 @@ class _Comparing:
             if (alike and leaf.matcher is None) or (old.exchange.cut and path.startswith("answer")):
                 continue
             ours, theirs = old.fields.get(path, ABSENT), new.fields.get(path, ABSENT)
-            same = ours.key == theirs.key and agree(ours, theirs, *sent_us(old, new, path))
+            sent = sent_us(old, new, path)
+            same = ours.key == theirs.key and agree(ours, theirs, *sent)
             if not same or falls(theirs, self._series, stream, path):
                 rule = ours.matcher or theirs.matcher
                 how, source = (rule.how.value, rule.source) if rule else ("exact", "built in")
@@ -240,7 +241,7 @@ class _Comparing:
                         how,
                         source,
                         ours.general or theirs.general,
-                        apart(ours, theirs),
+                        apart(ours, theirs, sent[1] - sent[0]),
                     )
                 )
         return found

@@ -46,7 +46,7 @@ class Doors:
     def more_after_us(self) -> int:
         """How long to wait before one more connection than was recorded."""
         self.vain += 1
-        return (1 << self.vain) * _BACKOFF_US if self.vain > 1 else 0
+        return (1 << self.vain - 2) * _BACKOFF_US if self.vain > 1 else 0
 
     def close(self) -> None:
         """Nobody is waited for any longer."""

@@ -243,12 +243,18 @@ def agree(recorded: Leaf, live: Leaf, recorded_us: int, live_us: int) -> bool:
     return True
 
 
-def apart(recorded: Leaf, live: Leaf) -> str:
-    """How far two values of a kind with a tolerance are apart, to the next power of ten; "" for others."""
+def apart(recorded: Leaf, live: Leaf, moved_us: int) -> str:
+    """How far two values of a kind with a tolerance are apart, to the next power of ten; "" for others.
+
+    ``moved_us`` is how much later the live one was sent: a time may have moved with it.
+    """
     how = recorded.matcher.how if recorded.matcher is not None else How.EXACT
     if how is How.TIME and isinstance(recorded.value, str) and isinstance(live.value, str):
         ours, theirs = parse_stamp(recorded.value), parse_stamp(live.value)
-        return decade_s(abs(ours.at_us - theirs.at_us)) if ours is not None and theirs is not None else ""
+        if ours is None or theirs is None:
+            return ""
+        apart_us = theirs.at_us - ours.at_us
+        return decade_s(min(abs(apart_us), abs(apart_us - moved_us)))
     if how in (How.NUMERIC, How.MONOTONIC):
         one, other = decimal_of(recorded.value), decimal_of(live.value)
         return _decade(abs(one - other)) if one is not None and other is not None else ""

@@ -30,6 +30,7 @@ class Link(msgspec.Struct, kw_only=True):
     code: int | None = None
     by: str | None = None
     abrupt: bool | None = None
+    reason: str = ""
     end_seq: int | None = None
 
     @property
@@ -76,6 +77,7 @@ def _tell(link: Link, frame: Frame) -> None:
     if frame.kind is Kind.CLOSE and link.code is None:
         code = frame.facts.get("code")
         link.code = code if isinstance(code, int) else None
+        link.reason = str(frame.facts.get("reason") or "")
         link.by = frame.sender
         link.abrupt = False
         link.end_seq = frame.seq
@@ -130,7 +132,7 @@ def _changes(one: Link, other: Link, *, last: bool) -> Iterable[Change]:
     if one.shape != other.shape:
         yield Change("connection", one.shape, other.shape)
         return
-    expelled = any(link.by == Side.CSMS and is_trouble(link.code) for link in (one, other))
+    expelled = any(link.by == Side.CSMS and is_trouble(link.code, link.reason) for link in (one, other))
     if last and expelled and one.end_seq is None and one.code is None:
         yield Change("connection/end", one.end, other.end)
         return

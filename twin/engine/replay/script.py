@@ -3,6 +3,7 @@
 Order is that of the capture's lines, never of its stamps.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
@@ -115,14 +116,23 @@ def _ends(frames: list[Frame], side: Side, lasting: str) -> list[Part]:
     return [part for link, part in parts.items() if link in links]
 
 
+_SILENT = re.compile(r"ping|pong|keep-?alive|heartbeat|time-?d? ?out", re.IGNORECASE)
+
+
 def is_expulsion(frame: Frame) -> bool:
     """Whether the CSMS ends a connection here for what the station did, or for a fault of its own."""
-    return frame.kind is Kind.CLOSE and frame.sender is Side.CSMS and is_trouble(frame.facts.get("code"))
+    told = frame.facts
+    by_csms = frame.kind is Kind.CLOSE and frame.sender is Side.CSMS
+    return by_csms and is_trouble(told.get("code"), str(told.get("reason") or ""))
 
 
-def is_trouble(code: object) -> bool:
-    """A close code that tells of more than an end: not normal, going away, restart (RFC 6455 §7.4)."""
-    return isinstance(code, int) and code not in (1000, 1001, 1005, 1006, 1012)
+def is_trouble(code: object, reason: str) -> bool:
+    """A close code that tells of more than an end: not normal, going away, restart (RFC 6455 §7.4).
+
+    Nor of a station that was silent: libraries say 1011 where no pong has come.
+    """
+    silent = code == 1011 and _SILENT.search(reason) is not None
+    return isinstance(code, int) and code not in (1000, 1001, 1005, 1006, 1012) and not silent
 
 
 def _end(frame: Frame, closed: Frame | None, side: Side) -> Part:

@@ -13,7 +13,7 @@ from twin.io.formats.senders import only_sender
 from twin.io.formats.textlog_copies import Key, key_of, without_copies
 from twin.io.formats.textlog_heads import Heads, says_sent
 from twin.io.formats.textlog_item import Item
-from twin.io.formats.textlog_lines import find_message, items, strip_line
+from twin.io.formats.textlog_lines import as_it_was, find_message, items, strip_line
 from twin.io.formats.textlog_shapes import BARE, REPR_CALL, REPR_PAYLOAD, SENDERS
 from twin.io.formats.textlog_times import Zone, asked_zone, modal_zone, payload_times, told_years
 from twin.io.reading import Format, ImportReport, Reading, ReadOptions, refuse_larger
@@ -41,7 +41,7 @@ def sniff(path: Path, head: bytes) -> float:
 def _certainty(head: bytes) -> float:
     bare = False
     for line in head.decode("utf-8", "replace").splitlines()[:2000]:
-        body = strip_line(line).body
+        body = as_it_was(strip_line(line)).body
         if REPR_CALL.search(body, 0, 2000) or REPR_PAYLOAD.search(body, 0, 2000):
             return 0.9
         if found := find_message(body, 0):
@@ -165,8 +165,8 @@ class _Placing:
         return max(at_us, self.last_us) if self.seq or self.timed else at_us
 
     def _logging_side(self, item: Item) -> Side | None:
-        """Whose log this is: as asked, else as most messages say, else as usual."""
-        if self.logged_by is not None or not self.votes:
+        """Whose log this is: as most messages say, else as asked, else as usual."""
+        if not self.votes:
             return self.logged_by or item.shape.usual
         side, most = self.votes.most_common(1)[0]
         return side if self.votes[side.other] * _DISSENT < most else None  # else both ends write in it
@@ -181,6 +181,8 @@ class _Placing:
             sender = asker.other
         if sender is None:
             sender = self.heads.sender(item)
+        if sender is None:
+            sender = item.shape.sender(item.verb, self.logged_by)
         if sender is None and self.logged_by is not None and (sent := says_sent(item.head)) is not None:
             sender = self.logged_by if sent else self.logged_by.other
         if sender is not None and key[0] == "2":

@@ -44,17 +44,20 @@ _NO_STATION = frozenset((
     "cms", "cs", "cp", "central", "system", "centralsystem", "chargepoint", "charger", "station", "backend",
     "info", "debug", "trace", "warn", "error", "main", "data", "payload", "text", "raw", "json", "call",
     "callresult", "request", "response", "proxy", "host", "local", "null", "none", "undefined",
-    "charger-cms", "cms-charger",
+    "charger-cms", "cms-charger", "packet", "packets",
 ))  # fmt: skip
 _TIMES = re.compile(r".*:\d\d:\d\d.*|\d{1,2}:\d\d|\d{4}[/-]\d\d[/-]\d\d|\d{1,4}")
 _CLASS = re.compile(r"[a-z]\w*(?:\.[A-Za-z]\w*){2,}")  # e.chargetime.ocpp.JSONCommunicator
+_PART = re.compile(
+    r"\w*(?:[Hh]andler|[Cc]lient|[Ss]erver|[Ss]ervice|[Ll]ogger|[Ss]ocket|[Mm]anager|[Cc]onnection|[Mm]iddleware)"
+)
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
 _VARIES = re.compile(r"\d+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b")
 _ACTION = re.compile(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b")
 _HEADER = re.compile(
     r"(?:charger|charge ?point|charge ?box|station|cp|evse|wallbox|ladestation|ladepunkt|device)"
-    r"(?:[ _-]?(?:id|name|identity))?|identity|id",
+    r"(?:[ _-]?(?:id|name|identity))?|identity",
     re.IGNORECASE,
 )
 _DELIMITERS = ",;\t|"
@@ -67,33 +70,37 @@ class Heads:
     def __init__(self, learnt: Iterable[Item]) -> None:
         votes: dict[str, Counter[Side]] = {}
         senders = Senders()
-        asked: set[tuple[str, str]] = set()
-        ids: set[str] = set()
+        asked: dict[str, set[str]] = {}  # by messageId: who is named with the CALL
         agree = disagree = 0
+        met: set[str] = set()
+        borne_out: set[str] = set()
         for item in learnt:
             if item.shape is not BARE:
                 continue
-            message, name = parse(item.text).message, _named(item.head)
+            message, (name, sure) = parse(item.text).message, _said(item)
             if message is None:
                 continue
+            met |= set() if sure else {name}
             if isinstance(message, Call):
-                asked.add((name, message.message_id))
-                ids.add(message.message_id)
-            elif message.message_id in ids:
-                same = (name, message.message_id) in asked
-                agree += same
-                disagree += not same
+                asked.setdefault(message.message_id, set()).add(name)
+            elif (names := asked.get(message.message_id)) and (name or any(names)):
+                agree += name in names
+                disagree += name not in names
+                borne_out |= {name} & names
             if (sender := senders.of(item.text, "")) is not None:
                 votes.setdefault(_kind(item.head, name), Counter())[sender] += 1
-        self._names = agree >= _ENOUGH * (agree + disagree)
+        self._named = agree >= _ENOUGH * (agree + disagree)
+        self._no_names = met - borne_out
         told = {kind: side for kind, counted in votes.items() if (side := _clear(counted)) is not None}
         self._senders = told if len(set(told.values())) == len(Side) else {}
 
     def station(self, item: Item) -> str:
-        return _named(item.head) if self._names and item.shape is BARE else ""
+        """A name that a field calls so, or that stood with a CALL and its answer; a later one is believed."""
+        name, sure = _said(item) if self._named and item.shape is BARE else ("", True)
+        return name if sure or name not in self._no_names else ""
 
     def sender(self, item: Item) -> Side | None:
-        return self._senders.get(_kind(item.head, _named(item.head))) if item.shape is BARE else None
+        return self._senders.get(_kind(item.head, _said(item)[0])) if item.shape is BARE else None
 
 
 class Header:
@@ -128,15 +135,18 @@ def says_sent(head: str) -> bool | None:
 def no_station(name: str) -> bool:
     """Whether a word that stands where stations are named is none."""
     known = name.casefold() in _NO_STATION or name.partition(".")[0] in ACTIONS
-    return known or _TIMES.fullmatch(name) is not None or _CLASS.fullmatch(name) is not None
+    return known or any(pattern.fullmatch(name) for pattern in (_TIMES, _CLASS, _PART))
 
 
-def _named(head: str) -> str:
-    for pattern in _STATIONS:
-        for match in pattern.finditer(head[-_WORDS:]):
+def _said(item: Item) -> tuple[str, bool]:
+    """The name in a line, "" without one, and whether its field or column says that it is a station's."""
+    if item.column:
+        return item.column, True
+    for number, pattern in enumerate(_STATIONS):
+        for match in pattern.finditer(item.head[-_WORDS:]):
             if not no_station(match["station"]):
-                return match["station"]
-    return ""
+                return match["station"], number == 0
+    return "", False
 
 
 def _kind(head: str, name: str) -> str:

@@ -20,3 +20,4 @@ class Item(msgspec.Struct):
     lines: int = 1  # of the source that this message accounts for
     heard: set[str] = msgspec.field(default_factory=set)  # names of the shapes that said it
     head: str = ""  # the words before a bare frame
+    column: str = ""  # what stands there in the column that a header calls the station's

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from twin.io.formats import textlog_shapes as shapes
 from twin.io.formats.jsonlines import is_unicode, mended, numbered_lines
@@ -16,7 +17,7 @@ from twin.io.formats.textlog_item import Item
 from twin.io.formats.textlog_quotes import literal, unquoted
 from twin.io.formats.textlog_shapes import BARE, HEAD, PYTHON_REPR, Shape
 from twin.io.formats.textlog_times import LogTime, TimeReader
-from twin.io.reading import FRAME_LIKE, FRAME_START, MAX_TEXT, ImportReport
+from twin.io.reading import FRAME_LIKE, FRAME_START, MAX_TEXT, NUMBERED_START, ImportReport
 
 _OTHERS = HEAD // 2  # characters of a JSON record's other values
 _MOST_LINES = 20_000  # of one frame
@@ -66,7 +67,7 @@ class _Reader:
                 yield from self._finish(self.open)
                 if was_closed:
                     continue
-            found = list(self._read_line(number, stripped))
+            found = list(self._read_line(number, as_it_was(stripped)))
             yield from found
             if not found and self.open is None:
                 self._nothing(number, line, stripped)
@@ -124,7 +125,7 @@ class _Reader:
                 item.marks.add("reconstructed")
             if shape is BARE:
                 item.head = body[max(place, start - HEAD) : start]
-                item.station = self.header.station(item.head)
+                item.column = self.header.station(item.head)
             end = self._end(item, body, start, stripped)
             self.report.used += first
             first = False
@@ -138,7 +139,7 @@ class _Reader:
 
     def _name_station(self, item: Item) -> None:
         """Where the line itself names no station, one that an earlier line named for it."""
-        if item.shape.usual is not None and no_station(item.station):
+        if item.shape.loose and no_station(item.station):
             item.station = ""
         if not item.station and item.shape.lone and len(self.paths) == 1:
             item.station = next(iter(self.paths))
@@ -200,7 +201,9 @@ class _Open:
             return shapes.PIECE.match(body) is not None
         if not self.pieces:
             return FRAME_START.match(body) is not None
-        if stripped.comment != self.comment or shapes.PREFIXED.match(body) or find_message(body, 0):
+        if stripped.comment != self.comment or shapes.PREFIXED.match(body):
+            return False
+        if find_message(body, 0, numbered=False):
             return False
         if self.scanner.in_string:
             return self.width >= _WRAP
@@ -249,8 +252,19 @@ def strip_line(line: str) -> _Stripped:
     cut = journal and line.endswith(">")  # journalctl cuts long lines this way
     if (boxed := _BOX.search(line)) is not None:
         line, cut = line[: boxed.start()], True
-    line, anew = unquoted(line)
-    return _Stripped(line, carrier_time, comment is not None, cut, anew)
+    return _Stripped(line, carrier_time, comment is not None, cut)
+
+
+def as_it_was(stripped: _Stripped) -> _Stripped:
+    """A line that begins something, its message out of the quotation marks of another language.
+
+    Not where a known program quotes: behind its words stands what it heard, whatever that is.
+    """
+    found = find_message(stripped.body, 0)
+    if found is not None and (found[0].raw or found[0].escaped or found[0].quotes):
+        return stripped
+    body, anew = unquoted(stripped.body)
+    return stripped if body == stripped.body else replace(stripped, body=body, anew=anew)
 
 
 def _json_line(line: str) -> str:
@@ -273,15 +287,19 @@ def _json_line(line: str) -> str:
     if name is None:
         return line
     others = [
-        f"{key}={value}" for key, value in record.items() if isinstance(value, str | int) and key != name
+        f"{key}={value}"
+        for key, value in record.items()
+        if isinstance(value, str | int | float) and key != name
     ]
     before = " ".join(others)[:_OTHERS]
     return mended(f"{before} {name}={record[name]}")
 
 
-def find_message(body: str, place: int) -> tuple[Shape, str, str, int] | None:
-    """The next message behind ``place``: its shape, verb, station and start."""
+def find_message(body: str, place: int, *, numbered: bool = True) -> tuple[Shape, str, str, int] | None:
+    """The next message behind ``place``: its shape, verb, station and start; ``numbered`` ids too."""
     bare = FRAME_START.search(body, place)
+    if bare is None and numbered and place == 0:
+        bare = NUMBERED_START.search(body)
     limit = min(len(body), place + HEAD, bare.start() + 1 if bare else len(body))
     for shape in shapes.SHAPES:
         if match := shape.pattern.search(body, place, limit):

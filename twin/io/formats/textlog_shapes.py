@@ -32,12 +32,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     ``pattern`` ends where the frame begins and may name ``verb`` and ``station``. ``logger`` is the side that
     writes such logs, ``None`` where either may: then the log itself must tell; ``usual`` is the side that
-    mostly does, where nothing tells. ``raw`` rows are followed by a message whatever it looks like, the
-    others only by ``[``. ``quotes`` marks a line that repeats a message which another line holds as a rule;
-    ``received`` where it quotes what the logging side had received. ``below`` allows the frame to begin on
-    the next line. ``until`` is what ends the quotation. ``elided`` rows leave out the middle of long messages
-    and tell the length. ``escaped`` rows quote as Python's ``repr`` does. ``lone`` rows never name a station:
-    it is the one whose path was seen, as long as there was only one.
+    mostly does, where nothing tells. ``loose`` rows have words of every kind where others have a station.
+    ``raw`` rows are followed by a message whatever it looks like, the others only by ``[``. ``quotes`` marks
+    a line that repeats a message which another line holds as a rule; ``received`` where it quotes what the
+    logging side had received. ``below`` allows the frame to begin on the next line. ``until`` is what ends
+    the quotation. ``elided`` rows leave out the middle of long messages and tell the length. ``escaped`` rows
+    quote as Python's ``repr`` does. ``lone`` rows never name a station: it is the one whose path was seen, as
+    long as there was only one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     pattern: re.Pattern[str]
     logger: Side | None = None
     usual: Side | None = None
+    loose: bool = False
     raw: bool = False
     quotes: bool = False
     received: bool = False
@@ -104,9 +106,9 @@ SHAPES: tuple[Shape, ...] = (
         quotes=True,
         received=True,
     ),
-    _row("evcc without time", 5, r"^\s{0,8}" + _JSON_MESSAGE + r"(?=\[)", usual=Side.CSMS),
-    _row("evcc without time", 5, r"^\s{0,8}" + _RECV + r"(?=\[)", usual=Side.CSMS),
-    _row("ocpp-go", 20, r"\b" + _JSON_MESSAGE + r"(?=\[)", usual=Side.CSMS),
+    _row("evcc without time", 5, r"^\s{0,8}" + _JSON_MESSAGE + r"(?=\[)", usual=Side.CSMS, loose=True),
+    _row("evcc without time", 5, r"^\s{0,8}" + _RECV + r"(?=\[)", usual=Side.CSMS, loose=True),
+    _row("ocpp-go", 20, r"\b" + _JSON_MESSAGE + r"(?=\[)", loose=True),
     _row(
         "ocpp library, unreadable message",
         7,
@@ -173,6 +175,7 @@ SHAPES: tuple[Shape, ...] = (
         r"(?:(?P<station>[\w.-]{1,80}) \| (?:\w{1,60}: )?)?"
         r"(?P<verb>>>|<<) Command '\w{1,50}' [\w ]{0,60}payload: (?=\[)",
         logger=Side.STATION,
+        loose=True,
     ),
     _row("Alfen", 13, r"ocpp_rpc\.c:\d{1,6}:(?P<verb>->|<-) ?(?=\[)", logger=Side.STATION),
     _row("MicroOcpp", 14, r"\[(?:MO|AO|OCPP)\] (?P<verb>Send|Recv): (?=\[)", logger=Side.STATION),

@@ -12,12 +12,12 @@ from twin.io.reading import CaptureError
 from twin.protocol.timestamps import parse_stamp
 
 _CLOCK = r"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?"
-_ZONE = r"(?: ?(?P<z>Z|[+-]\d\d:?\d\d)(?!\d))?"
+_ZONE = r"(?: ?(?P<z>Z|[+-]\d\d:?\d\d)(?!\w))?"
 _HALF = r"(?: ?(?P<half>[AaPp])\.?[Mm]\b)?"
 _DATED = re.compile(r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)[T \t]" + _CLOCK + _ZONE)
 _YEARLESS = re.compile(r"(?P<mon>[^\W\d_]{3,4})\.? {1,2}(?P<d>\d{1,2}) " + _CLOCK)
 # 25.11.2024 12:34:21 and 25.11.24, 12:34:21
-_DOTTED = re.compile(r"(?<![\d.])(?P<d>\d{1,2})\.(?P<mo>\d{1,2})\.(?P<y>\d{4}|\d\d),? {1,2}" + _CLOCK)
+_DOTTED = re.compile(r"(?<![\w.])(?P<d>\d{1,2})\.(?P<mo>\d{1,2})\.(?P<y>\d{4}|\d\d),? {1,2}" + _CLOCK)
 # 11/25/2024, 12:34:21 PM: which of the two is the month, the half of the day or a payload tells
 _SLASHED = re.compile(
     r"(?<![\d/])(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<y>\d{4}),? "
@@ -156,8 +156,7 @@ def _month_or_day(
     american, other = (year, one, two), (year, two, one)
     if one > 12 or two > 12:
         return other if one > 12 else american
-    near = _EPOCH + payload_times(message)[0] * _US if payload_times(message) else None
-    told = (near.year, near.month, near.day) if near is not None else before
+    told = next((day for at_us in payload_times(message)[:1] if (day := _day_of(at_us))), before)
     if told is not None and american != other:
         apart = [abs(_days(day) - _days(told)) for day in (american, other)]
         if min(apart) <= 1:
@@ -172,10 +171,20 @@ def _days(day: tuple[int, int, int]) -> int:
 
 def _day_near(match: re.Match[str], payload_us: int) -> tuple[int, int, int]:
     """The day on which a clock comes nearest to a payload's time."""
-    at = (_EPOCH + payload_us * _US).date()
-    day = at.year, at.month, at.day
+    day = _day_of(payload_us)
+    if day is None:
+        return 1970, 1, 1
     found = [(time, one) for one in (_eve(day), day, _morrow(day)) if (time := _log_time(match, one, ""))]
     return min(found, key=lambda one: abs(one[0].local_us - payload_us))[1] if found else day
+
+
+def _day_of(at_us: int) -> tuple[int, int, int] | None:
+    """The day of a moment, if the calendar has it."""
+    try:
+        day = (_EPOCH + at_us * _US).date()
+    except OverflowError:
+        return None
+    return day.year, day.month, day.day
 
 
 def _eve(day: tuple[int, int, int]) -> tuple[int, int, int]:
