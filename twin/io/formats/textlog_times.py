@@ -16,8 +16,10 @@ _ZONE = r"(?: ?(?P<z>Z|[+-]\d\d:?\d\d)(?!\w))?"
 _HALF = r"(?: ?(?P<half>[AaPp])\.?[Mm]\b)?"
 _DATED = re.compile(r"(?P<y>\d{4})[-/](?P<mo>\d\d)[-/](?P<d>\d\d)[T \t]" + _CLOCK + _ZONE)
 _YEARLESS = re.compile(r"(?P<mon>[^\W\d_]{3,4})\.? {1,2}(?P<d>\d{1,2}) " + _CLOCK)
-# 25.11.2024 12:34:21 and 25.11.24, 12:34:21
-_DOTTED = re.compile(r"(?<![\w.])(?P<d>\d{1,2})\.(?P<mo>\d{1,2})\.(?P<y>\d{4}|\d\d),? {1,2}" + _CLOCK)
+_DOTTED_CLOCK = r",? {1,2}" + _CLOCK
+# 25.11.2024 12:34:21, and [25.11.24, 12:34:21: elsewhere two digits end a version's number
+_DOTTED = re.compile(r"(?<![\w.])(?P<d>\d{1,2})\.(?P<mo>\d{1,2})\.(?P<y>\d{4})" + _DOTTED_CLOCK)
+_DOTTED_SHORT = re.compile(r"(?:^|[\[(])(?P<d>\d{1,2})\.(?P<mo>\d{1,2})\.(?P<y>\d\d)" + _DOTTED_CLOCK)
 # 11/25/2024, 12:34:21 PM: which of the two is the month, the half of the day or a payload tells
 _SLASHED = re.compile(
     r"(?<![\d/])(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<y>\d{4}),? "
@@ -131,7 +133,7 @@ def _otherwise_dated(
     head: str, message: str, before: tuple[int, int, int] | None
 ) -> tuple[re.Match[str], tuple[int, int, int]] | None:
     """A whole date in another order than ISO 8601's."""
-    if match := _DOTTED.search(head):
+    if match := _DOTTED.search(head) or _DOTTED_SHORT.search(head):
         return match, (_century(match["y"]), int(match["mo"]), int(match["d"]))
     if match := _SLASHED.search(head):
         return match, _month_or_day(match, message, before)
