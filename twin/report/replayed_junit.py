@@ -58,7 +58,7 @@ def _suite(suite: ElementTree.Element, result: Result) -> dict[str, int]:
 
 
 def why_not(result: Result) -> str:
-    """Why a replay without divergences failed all the same."""
+    """What went wrong beside the comparison."""
     return "; ".join(_troubles(result)) or "the recording was not played to its end"
 
 
