@@ -29,6 +29,7 @@ NOT_PROVEN = (
 )
 TORN, DAMAGED, BROKEN = "torn line", "damaged line", "does not follow from the line before it"
 NOT_AS_TOLD, LEFT_OUT, MISSING = "is not what the manifest says", "seq ", "is missing"
+UNTOLD = "says that the capture is closed, and not how its last segment ended"  # as our first ones did
 _LONGEST_SEAL = 1 << 16
 _MOST_PROBLEMS = 1_000
 
@@ -61,7 +62,7 @@ class Verdict(msgspec.Struct, kw_only=True):
         torn = {one.segment for one in self.problems if one.what == TORN}
         for one in self.problems:
             cut = one.what == TORN or (one.segment in torn and one.what.startswith(NOT_AS_TOLD))
-            unended = (one.segment, one.what) == (MANIFEST, MISSING)
+            unended = one.segment == MANIFEST and one.what in (MISSING, UNTOLD)
             if not (cut or unended or one.what.startswith(LEFT_OUT)):
                 return one
         return None
@@ -121,7 +122,7 @@ def verify(path: Path, pinned: Collection[str] = ()) -> Verdict:
     for number in sorted({*told, *held, *seals} - {0}):
         _segment(number, held.get(number), told.get(number, {}), seals.get(number), walk, pinned, verdict)
     if manifest.get("closed") and held and not told.get(max(held), {}).get("root"):
-        verdict.bad("manifest.json", "says that the capture is closed, and not how its last segment ended")
+        verdict.bad(MANIFEST, UNTOLD)
     if verdict.last_seq > verdict.sealed_to_seq:
         verdict.notes.append(
             f"unsealed from seq {verdict.sealed_to_seq + 1}, ends at seq {verdict.last_seq}: "
